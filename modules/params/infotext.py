@@ -1,0 +1,105 @@
+"""The text A1111 writes into its pictures: prompt, negative prompt, and one line of `Key: value` pairs.
+
+Format as A1111 1.10.1 writes it; behaviour is held by reference texts in the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NEGATIVE = "Negative prompt:"
+LEAST_PAIRS = 3
+
+# The order in which A1111 writes what it knows; other keys follow, Version last.
+KEY_ORDER = (
+    "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Face restoration", "Size",
+    "Model hash", "Model", "VAE hash", "VAE", "Variation seed", "Variation seed strength", "Seed resize from",
+    "Denoising strength", "Conditional mask weight", "Clip skip", "ENSD", "Token merging ratio", "Init image hash",
+    "RNG", "Tiling",
+)  # fmt: skip
+LAST_KEYS = ("Version", "User")
+
+_PAIR = re.compile(
+    r"""
+    \s* (?P<key> \w [\w\ \-/]+ ) : \s*
+    (?P<value> "(?: \\. | [^\\"] )+" | [^,]* )   # a JSON string, or anything up to a comma
+    (?: , | $ )
+    """,
+    re.VERBOSE,
+)
+_SIZE = re.compile(r"(\d+)x(\d+)")
+
+
+@dataclass(frozen=True)
+class Infotext:
+    """What a picture's text says. `fields` keeps the order of the text, values as written, unquoted."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def format_infotext(info: Infotext) -> str:
+    """The text of `info`, its keys in A1111's order."""
+    pairs = ", ".join(
+        key if key == info.fields[key] else f"{key}: {quote(info.fields[key])}" for key in _ordered(info.fields)
+    )
+    negative = f"\n{NEGATIVE} {info.negative_prompt}" if info.negative_prompt else ""
+    return f"{info.prompt}{negative}\n{pairs}".strip()
+
+
+def parse_infotext(text: str) -> Infotext:
+    """What `text` says. The last line holds the pairs if it has at least three; else all of it is prompt."""
+    *lines, last = text.strip().split("\n")
+    if len(_PAIR.findall(last)) < LEAST_PAIRS:
+        lines, last = [*lines, last], ""
+    prompt: list[str] = []
+    negative: list[str] = []
+    target = prompt
+    for line in (line.strip() for line in lines):
+        if line.startswith(NEGATIVE):
+            target = negative
+            line = line.removeprefix(NEGATIVE).strip()
+        target.append(line)
+    fields: dict[str, str] = {}
+    for pair in _PAIR.finditer(last):
+        if pair["value"]:
+            fields[pair["key"]] = unquote(pair["value"])
+    return Infotext("\n".join(prompt), "\n".join(negative), MappingProxyType(fields))
+
+
+def split_sizes(fields: Mapping[str, str]) -> dict[str, str]:
+    """`fields` with every `WxH` value as two: `Size: 512x768` becomes `Size-1: 512` and `Size-2: 768`."""
+    result: dict[str, str] = {}
+    for key, value in fields.items():
+        if size := _SIZE.match(value):
+            result[f"{key}-1"], result[f"{key}-2"] = size.groups()
+        else:
+            result[key] = value
+    return result
+
+
+def quote(value: str) -> str:
+    """`value` as it stands between commas: a JSON string if it holds a comma, a colon or a newline."""
+    return json.dumps(value, ensure_ascii=False) if re.search(r"[,:\n]", value) else value
+
+
+def unquote(value: str) -> str:
+    """The inverse of `quote`; what is not a JSON string is kept as it is."""
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    try:
+        loaded = json.loads(value)
+    except ValueError:
+        return value
+    return loaded if isinstance(loaded, str) else value
+
+
+def _ordered(fields: Mapping[str, str]) -> list[str]:
+    known = [key for key in KEY_ORDER if key in fields]
+    last = [key for key in LAST_KEYS if key in fields]
+    return known + [key for key in fields if key not in KEY_ORDER and key not in LAST_KEYS] + last

@@ -1,0 +1,81 @@
+"""Infotext against texts that A1111 1.10.1 parsed itself, and the law that writing and reading agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modules.params import Infotext, format_infotext, parse_infotext, quote, split_sizes, unquote
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+CASES = json.loads((GOLDEN / "infotext.json").read_text(encoding="utf-8"))["infotext"]
+SAMPLED = json.loads((GOLDEN / "sampling.json").read_text(encoding="utf-8"))["cases"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
+def test_a_text_is_read_as_a1111_reads_it(case: dict[str, Any]) -> None:
+    info = parse_infotext(case["text"])
+    assert info.prompt == case["parsed"]["Prompt"]
+    assert info.negative_prompt == case["parsed"]["Negative prompt"]
+    rewritten_on_paste = {"Sampler", "Schedule type", "Hires sampler", "Hires schedule type"}
+    for key, value in split_sizes(info.fields).items():
+        if key not in rewritten_on_paste:
+            assert str(case["parsed"].get(key)) == value, key
+
+
+@pytest.mark.parametrize("case", [c for c in SAMPLED if c.get("infotexts")], ids=lambda c: c["name"])
+def test_rewriting_a_text_of_a1111_gives_the_same_text(case: dict[str, Any]) -> None:
+    for text in case["infotexts"]:
+        assert format_infotext(parse_infotext(text)) == _stripped(text)
+
+
+def _stripped(text: str) -> str:
+    """A1111 strips each prompt line when it reads; what it writes keeps the person's spaces."""
+    return "\n".join(line.strip() for line in text.split("\n")).strip()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("a", "a"),
+        ("a,b", '"a,b"'),
+        ("a:b", '"a:b"'),
+        ("a\nb", '"a\\nb"'),
+        ('a"b', 'a"b'),
+        ('a"b,', '"a\\"b,"'),
+        ("é,", '"é,"'),
+    ],
+)
+def test_quoting_follows_the_reference(value: str, written: str) -> None:
+    assert quote(value) == written
+    assert unquote(written) == value
+
+
+KEYS = st.from_regex(r"[A-Z][a-z]{1,8}", fullmatch=True).filter(lambda key: key not in ("Negative",))
+VALUES = st.text(
+    st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='"\\'), min_size=1, max_size=20
+).filter(lambda value: value == value.strip())
+LINES = st.from_regex(r"[a-zéü<>()\[\]:.0-9 ]{0,30}", fullmatch=True).map(str.strip)
+
+
+@given(LINES, LINES, st.dictionaries(KEYS, VALUES, min_size=3, max_size=6))
+def test_what_is_written_is_read_back(prompt: str, negative: str, fields: dict[str, str]) -> None:
+    info = Infotext(prompt, negative, fields)
+    back = parse_infotext(format_infotext(info))
+    assert (back.prompt, back.negative_prompt) == (prompt, negative)
+    assert dict(back.fields) == fields
+
+
+@given(st.text())
+def test_no_text_is_too_odd_to_read(text: str) -> None:
+    parse_infotext(text)
+
+
+def test_two_pairs_are_prompt_and_three_are_not() -> None:
+    assert parse_infotext("Steps: 20, Sampler: Euler a").prompt == "Steps: 20, Sampler: Euler a"
+    assert parse_infotext("Steps: 20, Sampler: Euler a, Seed: 1").prompt == ""
