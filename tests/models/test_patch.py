@@ -1,0 +1,278 @@
+"""Patches act as asked, and leave no trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from modules.models import ContextPatch, Model, Pass, PatchError, WeightPatch, patched
+from modules.models.attention import PatchableAttention
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def small_model(dtype: torch.dtype = torch.float32) -> Model:
+    torch.manual_seed(5)
+    unet = nn.Sequential(nn.Linear(6, 5), nn.Conv2d(3, 4, 3), nn.Linear(6, 4, bias=False))
+    parts = {
+        "unet": unet,
+        "vae": nn.Sequential(nn.Linear(2, 2)),
+        "text_encoder": nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)),
+    }
+    return Model(
+        **{name: part.to(dtype).requires_grad_(False) for name, part in parts.items()},
+        family="sd1",
+        prediction_type="epsilon",
+        alphas_cumprod=torch.ones(1000),
+        native_size=(512, 512),
+        cfg_scale=None,
+        path=Path("small.safetensors"),
+        device=torch.device("cpu"),
+        dtype=dtype,
+    )
+
+
+def bits(model: Model) -> dict[str, bytes]:
+    parts = {"unet": model.unet, "vae": model.vae, "text_encoder": model.text_encoder}
+    return {
+        f"{part}.{name}": tensor.view(torch.uint8).numpy().tobytes()
+        for part, module in parts.items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def pointers(model: Model) -> list[int]:
+    return [parameter.data_ptr() for parameter in model.unet.parameters()]
+
+
+def noise(key: int, size: float = 1.0):
+    def delta(weight: torch.Tensor) -> torch.Tensor:
+        return size * torch.randn(weight.shape, generator=torch.Generator().manual_seed(key))
+
+    return delta
+
+
+def add(target: str, key: int = 0, on: Pass = Pass.BOTH, size: float = 1.0) -> WeightPatch:
+    return WeightPatch(target, noise(key, size), key=(key, size), on=on)
+
+
+TARGETS = ("unet.0.weight", "unet.0.bias", "unet.1.weight", "unet.2.weight", "unet.2.bias", "text_encoder.1.weight")
+
+
+def mixture(seed: int) -> list[WeightPatch]:
+    generator = torch.Generator().manual_seed(seed)
+    picks = torch.randint(0, 10_000, (12, 3), generator=generator).tolist()
+    return [
+        add(TARGETS[a % len(TARGETS)], key=b, on=Pass.UNCOND if c % 3 == 0 else Pass.BOTH, size=10.0 ** (c % 9 - 4))
+        for a, b, c in picks
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("seed", range(8))
+def test_any_mixture_of_patches_leaves_every_bit_as_it_was(dtype: torch.dtype, seed: int) -> None:
+    model = small_model(dtype)
+    before = bits(model)
+    for _ in range(2):
+        with patched(model, mixture(seed)) as live:
+            assert bits(model) != before
+            with live.on(Pass.UNCOND):
+                pass
+            with live.on(Pass.BOTH):
+                pass
+        assert bits(model) == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_an_exception_in_either_pass_leaves_every_bit_as_it_was(dtype: torch.dtype) -> None:
+    model = small_model(dtype)
+    before = bits(model)
+    for which in Pass:
+        with pytest.raises(KeyboardInterrupt), patched(model, mixture(1)) as live, live.on(which):
+            raise KeyboardInterrupt
+        assert bits(model) == before
+        assert model.attention.changes == {}
+
+
+def test_a_sum_is_rounded_once() -> None:
+    model = small_model(torch.float16)
+    original = model.unet[0].weight.clone()
+    tiny = [WeightPatch("unet.0.weight", lambda w: torch.full_like(w, 2.0**-13), key=i) for i in range(64)]
+    with patched(model, tiny):
+        expected = (original.float() + 64 * 2.0**-13).half()
+        assert torch.equal(model.unet[0].weight, expected)
+
+
+def test_a_patch_sees_the_weight_as_the_one_before_left_it() -> None:
+    model = small_model()
+    original = model.unet[0].weight.clone()
+    double = WeightPatch("unet.0.weight", lambda w: w.clone(), key="double")
+    with patched(model, [double, double]):
+        assert torch.equal(model.unet[0].weight, original * 4)
+
+
+def test_the_merged_weights_take_the_storage_of_the_originals() -> None:
+    model = small_model()
+    before = pointers(model)
+    with patched(model, [add("unet.0.weight")]):
+        assert pointers(model) == before
+    assert pointers(model) == before
+
+
+def test_the_unconditional_pass_has_its_own_weights_on_top_of_the_shared_ones() -> None:
+    model = small_model()
+    original = model.unet[0].weight.clone()
+    both, uncond = add("unet.0.weight", 1), add("unet.0.weight", 2, Pass.UNCOND)
+    with patched(model, [both, uncond]) as live:
+        assert live.splits_guidance
+        shared = model.unet[0].weight.clone()
+        assert torch.equal(shared, original + both.delta(original))
+        with live.on(Pass.UNCOND):
+            assert torch.equal(model.unet[0].weight, original + both.delta(original) + uncond.delta(original))
+        assert torch.equal(model.unet[0].weight, shared)
+    assert torch.equal(model.unet[0].weight, original)
+
+
+def test_guidance_is_split_only_where_the_unet_differs_between_the_passes() -> None:
+    model = small_model()
+    shift = ContextPatch(6, lambda c: c, lambda c: c, key=0, on=Pass.UNCOND)
+    for patches, splits in (
+        ([], False),
+        ([add("unet.0.weight")], False),
+        ([add("text_encoder.0.weight", on=Pass.UNCOND)], False),
+        ([add("unet.0.weight", on=Pass.UNCOND)], True),
+        ([shift], True),
+    ):
+        with patched(model, patches) as live:
+            assert live.splits_guidance is splits
+
+
+def test_a_bias_that_the_layer_lacks_is_added_and_taken_away() -> None:
+    model = small_model()
+    with patched(model, [add("unet.2.bias", 3)]):
+        assert torch.equal(model.unet[2].bias, noise(3)(torch.zeros(4)))
+    assert model.unet[2].bias is None
+
+
+@pytest.mark.parametrize("target", ["unet.7.weight", "unet.0.scale", "head.0.weight", "unet.weight", "path.name"])
+def test_an_unknown_weight_is_named_and_nothing_changes(target: str) -> None:
+    model = small_model()
+    before = bits(model)
+    with pytest.raises(PatchError, match=target) as raised, patched(model, [add("unet.0.weight"), add(target, 9)]):
+        pass
+    assert raised.value.key == (9, 1.0)
+    assert bits(model) == before
+
+
+def test_a_difference_of_another_shape_is_refused_and_nothing_changes() -> None:
+    model = small_model()
+    before = bits(model)
+    wrong = WeightPatch("unet.0.weight", lambda w: torch.zeros(1), key="wrong")
+    with pytest.raises(PatchError, match=r"\(1,\).*\(5, 6\)"), patched(model, [add("unet.0.bias"), wrong]):
+        pass
+    assert bits(model) == before
+
+
+def test_the_same_patches_again_are_not_computed_again() -> None:
+    model = small_model()
+    calls = []
+    counted = WeightPatch("unet.0.weight", lambda w: calls.append(1) or torch.ones_like(w), key="counted")
+    results = []
+    for _ in range(3):
+        with patched(model, [counted]):
+            results.append(model.unet[0].weight.clone())
+    assert len(calls) == 1
+    assert torch.equal(results[0], results[2])
+
+
+def test_a_cache_too_small_for_the_set_changes_nothing_but_the_time() -> None:
+    model = small_model()
+    model.merges.limit_bytes = 1
+    for _ in range(2):
+        with patched(model, [add("unet.0.weight", 4)]):
+            merged = model.unet[0].weight.clone()
+        assert torch.equal(merged, model.unet[0].weight + noise(4)(merged))
+
+
+def test_patching_a_patched_model_is_refused() -> None:
+    model = small_model()
+    with patched(model, []), pytest.raises(RuntimeError, match="one call"), patched(model, []):
+        pass
+    with patched(model, []):
+        pass
+
+
+def test_patching_inside_inference_mode_leaves_ordinary_weights() -> None:
+    model = small_model()
+    before = bits(model)
+    with torch.inference_mode(), patched(model, mixture(2)) as live, live.on(Pass.UNCOND):
+        pass
+    assert bits(model) == before
+    with patched(model, mixture(2)) as live, live.on(Pass.UNCOND):
+        assert not model.unet[0].weight.is_inference()
+    model.unet[0].weight.requires_grad_(True).sum().backward()
+
+
+def attention_layer(width: int, context_width: int) -> SimpleNamespace:
+    torch.manual_seed(2)
+    return SimpleNamespace(
+        heads=2,
+        to_q=nn.Linear(width, 8),
+        to_k=nn.Linear(context_width, 8),
+        to_v=nn.Linear(context_width, 8),
+        to_out=nn.ModuleList([nn.Linear(8, width), nn.Identity()]),
+    )
+
+
+def test_context_patches_act_by_width_in_order_and_only_inside() -> None:
+    model = small_model()
+    layer, other = attention_layer(6, 6), attention_layer(6, 4)
+    hidden, context = torch.randn(2, 5, 6), torch.randn(2, 3, 4)
+    plain, plain_other = model.attention(layer, hidden), model.attention(other, hidden, context)
+    patches = [
+        ContextPatch(6, lambda c: c + 1, lambda c: c * 2, key="a"),
+        ContextPatch(6, lambda c: c * 3, lambda c: c - 1, key="b"),
+    ]
+    with patched(model, patches) as live:
+        assert not live.splits_guidance
+        changed = model.attention(layer, hidden)
+        assert torch.equal(model.attention(other, hidden, context), plain_other)
+    by_hand = attention_by_hand(layer, hidden, (hidden + 1) * 3, hidden * 2 - 1)
+    assert torch.allclose(changed, by_hand, atol=1e-6)
+    assert torch.equal(model.attention(layer, hidden), plain)
+
+
+def attention_by_hand(layer: SimpleNamespace, hidden: torch.Tensor, for_keys: torch.Tensor, for_values: torch.Tensor):
+    heads = []
+    for part in (slice(0, 4), slice(4, 8)):
+        query, key = layer.to_q(hidden)[..., part], layer.to_k(for_keys)[..., part]
+        value = layer.to_v(for_values)[..., part]
+        heads.append((query @ key.mT / 4**0.5).softmax(-1) @ value)
+    return layer.to_out[0](torch.cat(heads, -1))
+
+
+def test_a_context_patch_of_the_unconditional_pass_stays_out_of_the_other() -> None:
+    model = small_model()
+    layer, hidden = attention_layer(6, 6), torch.randn(1, 5, 6)
+    plain = model.attention(layer, hidden)
+    with patched(model, [ContextPatch(6, lambda c: c + 1, lambda c: c, key=0, on=Pass.UNCOND)]) as live:
+        assert torch.equal(model.attention(layer, hidden), plain)
+        with live.on(Pass.UNCOND):
+            assert not torch.equal(model.attention(layer, hidden), plain)
+        assert torch.equal(model.attention(layer, hidden), plain)
+
+
+def test_a_context_is_changed_in_float32_and_returned_in_its_own_dtype() -> None:
+    seen = []
+    attention = PatchableAttention()
+    attention.changes = {6: ((lambda c: seen.append(c.dtype) or c, lambda c: c),)}
+    layer = attention_layer(6, 6)
+    for name in ("to_q", "to_k", "to_v", "to_out"):
+        getattr(layer, name).to(torch.bfloat16)
+    result = attention(layer, torch.randn(1, 5, 6, dtype=torch.bfloat16))
+    assert seen == [torch.float32]
+    assert result.dtype is torch.bfloat16
