@@ -1,0 +1,254 @@
+"""The private environment: made on the first run, repaired when broken, left alone when whole.
+
+Only the standard library is used here, since nothing else is installed yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CUDA_INDEX = "https://download.pytorch.org/whl/cu130"
+
+
+class SetupError(Exception):
+    """The environment could not be made; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The private environment of one checkout."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> Path:
+        return self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    @property
+    def packages(self) -> Path:
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        return self.folder / ("Lib/site-packages" if os.name == "nt" else f"lib/{version}/site-packages")
+
+    @property
+    def record(self) -> Path:
+        """What is fully installed; written last, so that a half-made environment has none."""
+        return self.folder / "tagbrush.json"
+
+
+def requirements(root: Path, extras: Sequence[str] = ()) -> list[str]:
+    """The pinned requirements of the project and of `extras`, torch first."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = list(project["dependencies"])
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
+    return sorted(wanted, key=lambda requirement: not requirement.startswith("torch=="))
+
+
+def torch_index(system: str, has_nvidia: bool, environ: Mapping[str, str]) -> str | None:
+    """The extra package index that torch comes from, or None for PyPI alone.
+
+    PyPI's Windows build of torch has no CUDA; its Linux build has it and its macOS build has Metal.
+    """
+    if url := environ.get("TORCH_INDEX_URL"):
+        return url
+    return CUDA_INDEX if system == "Windows" and has_nvidia else None
+
+
+def has_nvidia_card() -> bool:
+    """Whether NVIDIA's driver is installed: it brings nvidia-smi with it."""
+    return shutil.which("nvidia-smi") is not None
+
+
+def missing(environment: Environment, wanted: Sequence[str]) -> list[str]:
+    """Those of `wanted` (`name==version`) that the environment does not hold in full; reads no file but the record."""
+    if not environment.python.exists():
+        return list(wanted)
+    try:
+        recorded = set(json.loads(environment.record.read_text(encoding="utf-8"))["installed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        recorded = set()
+    held = recorded & set(unpacked(environment.packages))
+    return [need for need in wanted if need not in held]
+
+
+def unpacked(packages: Path) -> Iterator[str]:
+    """`name==version` of every distribution whose record lies in `packages`, without local versions like `+cpu`."""
+    for folder in packages.glob("*.dist-info"):
+        name, _, version = folder.name.removesuffix(".dist-info").partition("-")
+        yield f"{re.sub(r'[-_.]+', '-', name).lower()}=={version.partition('+')[0]}"
+
+
+def prepare(environment: Environment, extras: Sequence[str] = ()) -> None:
+    """Make the environment hold the project's requirements; does nothing, and asks nobody, when it does already.
+
+    Raises SetupError naming the requirement that could not be had and why.
+    """
+    wanted = requirements(environment.root, extras)
+    needed = missing(environment, wanted)
+    if not needed:
+        return
+    if not _runs(environment.python):
+        _make(environment)
+    known = [need for need in requirements(environment.root) if need not in needed]
+    environment.record.unlink(missing_ok=True)
+    say(f"Installing {len(needed)} packages into {environment.folder} (this happens once) ...")
+    started = time.monotonic()
+    _install(environment, needed)
+    environment.record.write_text(json.dumps({"installed": sorted({*known, *wanted})}, indent=1), encoding="utf-8")
+    say(f"Installed in {time.monotonic() - started:.0f} s.")
+
+
+def _runs(python: Path) -> bool:
+    """Whether this interpreter starts, is of the version we run under, and has pip."""
+    version = f"import pip, sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    try:
+        return subprocess.run([python, "-c", version], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _make(environment: Environment) -> None:
+    if environment.folder.exists():
+        say("The environment in .venv is broken or unfinished; making it anew ...")
+        shutil.rmtree(environment.folder)
+    else:
+        say("Making the private environment .venv ...")
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", str(environment.folder)], capture_output=True, text=True, check=False
+    )
+    if made.returncode != 0:
+        reason = (made.stdout + made.stderr).strip() or f"exit code {made.returncode}"
+        raise SetupError(
+            f"{environment.folder} could not be made with {sys.executable}:\n{reason}\n"
+            "On Debian and Ubuntu, install python3-venv; else check that the folder can be written."
+        )
+
+
+def _install(environment: Environment, needed: Sequence[str]) -> None:
+    """Install torch on its own first, since its index must not serve anything else; then the rest."""
+    index = torch_index(platform.system(), has_nvidia_card(), os.environ)
+    torch = [need for need in needed if need.startswith("torch==")]
+    if torch:
+        _pip(environment, [*torch, *(["--extra-index-url", index] if index else [])])
+    if others := [need for need in needed if need not in torch]:
+        _pip(environment, others)
+
+
+def _pip(environment: Environment, arguments: Sequence[str]) -> None:
+    command = [environment.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
+    errors: list[str] = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+    ) as pip:
+        assert pip.stdout is not None
+        with _clock():
+            for line in pip.stdout:
+                if line.startswith("ERROR:"):
+                    errors.append(line.removeprefix("ERROR:").strip())
+                elif progress := progress_line(line):
+                    say(progress)
+    if pip.returncode != 0:
+        raise SetupError(failure(errors, pip.returncode))
+
+
+def progress_line(line: str) -> str | None:
+    """What of pip's output is worth showing: each download with its size, and the last step."""
+    if download := re.match(r"\s*Downloading (\S+?)(?:\.metadata)? (\(.+\))", line):
+        name = download[1].rsplit("/", 1)[-1]
+        return None if ".metadata" in line else f"  downloading {re.sub(r'-(py|cp).*', '', name)} {download[2]}"
+    if line.startswith("Installing collected packages"):
+        return f"  unpacking {line.count(',') + 1} packages ..."
+    return None
+
+
+def failure(errors: Sequence[str], code: int) -> str:
+    """One message for a failed installation: which requirement, why, and what to do."""
+    text = "\n".join(errors)
+    named = re.search(r"No matching distribution found for (\S+)|requirement (\S+)", text)
+    which = next((group for group in named.groups() if group), "a package") if named else "a package"
+    why = errors[0] if errors else f"pip ended with exit code {code}"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return (
+        f"{which} could not be installed: {why}\n"
+        f"Check the network connection, the free disk space, and that {which} is built for Python {version} on "
+        f"{platform.system()} {platform.machine()}; then start again: it goes on where it stopped."
+    )
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _clock() -> Iterator[None]:
+    """Show on a terminal that something still happens while pip is silent."""
+    if not sys.stdout.isatty():
+        yield
+        return
+    done = threading.Event()
+    started = time.monotonic()
+
+    def tick() -> None:
+        while not done.wait(1):
+            sys.stdout.write(f"\r  {time.monotonic() - started:4.0f} s \r")
+            sys.stdout.flush()
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def run(python: Path, arguments: Sequence[str]) -> int:
+    """Go on as `python arguments`: in this process where the system can, else as a child whose code is returned."""
+    command = [str(python), *arguments]
+    if os.name != "nt":
+        os.execv(command[0], command)
+    child = subprocess.Popen(command)
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def main(arguments: Sequence[str]) -> int:
+    environment = Environment(ROOT)
+    if Path(sys.prefix).resolve() == environment.folder.resolve():
+        from modules.app.cli import main as start
+
+        return start(list(arguments))
+    is_test = arguments[:1] == ["test"]
+    try:
+        prepare(environment, ("test",) if is_test else ())
+    except SetupError as error:
+        say(f"\nTagbrush cannot start: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped. Start again to go on.")
+        return 130
+    if is_test:
+        return run(environment.python, ["-m", "pytest", "--rootdir", str(ROOT), *arguments[1:]])
+    return run(environment.python, [str(ROOT / "webui.py"), *arguments])

@@ -1,0 +1,136 @@
+"""The private environment: made, recognised as whole, repaired, and honest about what it cannot get."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modules import bootstrap
+from modules.bootstrap import (
+    Environment,
+    SetupError,
+    failure,
+    missing,
+    prepare,
+    progress_line,
+    requirements,
+    torch_index,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    """A project with two requirements whose environment is whole."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy==2.0", "torch==9.9"]\n'
+        '[project.optional-dependencies]\ntest = ["pytest==1.0"]\n'
+    )
+    environment = Environment(tmp_path)
+    environment.packages.mkdir(parents=True)
+    environment.python.parent.mkdir(parents=True, exist_ok=True)
+    environment.python.write_text("")
+    for name in ("numpy-2.0", "torch-9.9+cpu"):
+        (environment.packages / f"{name}.dist-info").mkdir()
+    environment.record.write_text(json.dumps({"installed": ["numpy==2.0", "torch==9.9"]}))
+    return environment
+
+
+@pytest.mark.parametrize(
+    ("system", "nvidia", "environ", "index"),
+    [
+        ("Windows", True, {}, bootstrap.CUDA_INDEX),
+        ("Windows", False, {}, None),
+        ("Linux", True, {}, None),
+        ("Darwin", False, {}, None),
+        ("Linux", False, {"TORCH_INDEX_URL": "https://mirror.example/cpu"}, "https://mirror.example/cpu"),
+        ("Windows", True, {"TORCH_INDEX_URL": "https://mirror.example/cu"}, "https://mirror.example/cu"),
+    ],
+)
+def test_only_windows_with_an_nvidia_card_needs_another_index(
+    system: str, nvidia: bool, environ: dict[str, str], index: str | None
+) -> None:
+    assert torch_index(system, nvidia, environ) == index
+
+
+def test_torch_is_installed_before_anything_that_would_pull_another_build() -> None:
+    assert requirements(ROOT)[0].startswith("torch==")
+    assert all("==" in need for need in requirements(ROOT, ["test"]))
+
+
+def test_a_whole_environment_is_left_alone(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", _forbidden)
+    monkeypatch.setattr(subprocess, "Popen", _forbidden)
+    prepare(environment)
+
+
+def test_the_test_extra_is_added_to_the_same_environment(environment: Environment) -> None:
+    assert missing(environment, requirements(environment.root, ["test"])) == ["pytest==1.0"]
+
+
+@pytest.mark.parametrize("damage", ["no record", "torn record", "package gone", "no python"])
+def test_damage_is_noticed(environment: Environment, damage: str) -> None:
+    if damage == "no record":
+        environment.record.unlink()
+    elif damage == "torn record":
+        environment.record.write_text('{"installed": ["num')
+    elif damage == "package gone":
+        (environment.packages / "numpy-2.0.dist-info").rmdir()
+    else:
+        environment.python.unlink()
+    assert "numpy==2.0" in missing(environment, requirements(environment.root))
+
+
+def test_a_broken_environment_is_made_anew(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its interpreter does not start (here: an empty file), so the folder goes and a real one takes its place."""
+    installed: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "_install", lambda environment, needed: installed.append(list(needed)))
+    (environment.record).unlink()
+    prepare(environment)
+    assert subprocess.run([environment.python, "-c", "import pip"], check=False).returncode == 0
+    assert installed == [["torch==9.9", "numpy==2.0"]]
+
+
+def test_a_failed_installation_leaves_no_record(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(environment: Environment, needed: list[str]) -> None:
+        raise SetupError("numpy==2.0 could not be installed: no network")
+
+    environment.record.unlink()
+    monkeypatch.setattr(bootstrap, "_runs", lambda python: True)
+    monkeypatch.setattr(bootstrap, "_install", fail)
+    with pytest.raises(SetupError, match="no network"):
+        prepare(environment)
+    assert not environment.record.exists()
+
+
+def test_the_message_names_the_package_and_the_reason() -> None:
+    message = failure(
+        [
+            "Could not find a version that satisfies the requirement torch==9.9 (from versions: 2.13.0)",
+            "No matching distribution found for torch==9.9",
+        ],
+        1,
+    )
+    assert message.startswith("torch==9.9 could not be installed: Could not find a version")
+
+
+def test_progress_shows_downloads_with_their_size() -> None:
+    line = "  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (198.2 MB)\n"
+    assert progress_line(line) == "  downloading torch-2.13.0 (198.2 MB)"
+    assert progress_line("Requirement already satisfied: numpy\n") is None
+
+
+def test_an_old_python_gets_one_clear_line() -> None:
+    code = "import sys; sys.version_info = (3, 8, 0); exec(open('webui.py').read())"
+    old = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert old.returncode == 1
+    assert old.stderr.strip() == "Tagbrush needs Python 3.11 or newer; this is Python 3.8."
+
+
+def _forbidden(*arguments: object, **options: object) -> None:
+    raise AssertionError("a whole environment needs no other process")
