@@ -175,7 +175,8 @@ def _parameter(model: Model, patch: WeightPatch) -> Iterator[nn.Parameter]:
         raise PatchError(
             f"The model has no weight {patch.target}. The network was made for another kind of model.", key=patch.key
         )
-    module.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
+    with _ordinary_tensors():
+        module.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
     try:
         yield module.bias
     finally:
