@@ -1,0 +1,1 @@
+"""Training: the built-in model, and the parts (schedule, averages, loops) that other training shares."""

@@ -1,0 +1,189 @@
+"""Train the built-in model from nothing: `python -m modules.training.builtin --state DIR`."""
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+from random import Random
+
+import numpy
+import torch
+
+from modules.training import autoencoder, latents
+from modules.training.captions import (
+    ADJECTIVES,
+    OPENINGS,
+    QUALITY,
+    Vocabulary,
+    caption,
+    sample_scene,
+)
+from modules.training.denoiser import Batch, Denoiser, DenoiserSettings, DenoiserTraining
+from modules.training.parallel import run_workers
+from modules.training.scenes import COLOURS, SHAPES, draw_scene
+from modules.training.things import THINGS
+from modules.training.words import CompactVocabulary, Tokenise
+
+log = logging.getLogger(__name__)
+WORKERS = 2
+EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=True, pairs=True)
+
+
+def draw_pictures(count: int, seed: int) -> numpy.ndarray:
+    """Draw random scenes: (count, 128, 128, 3) bytes."""
+    chance = Random(seed)
+    return numpy.stack([numpy.asarray(draw_scene(sample_scene(EVERYTHING, chance))) for _ in range(count)])
+
+
+def save(value: object, path: Path) -> None:
+    """Write a file so that it is never half there."""
+    part = path.with_suffix(".part")
+    torch.save(value, part)
+    os.replace(part, path)
+
+
+def note(state: Path, **figures: object) -> None:
+    """Append a line of figures to the training's diary."""
+    with (state / "diary.jsonl").open("a") as file:
+        file.write(json.dumps(figures) + "\n")
+    log.info("%s", figures)
+
+
+def work_autoencoder(rank: int, workers: int, state: Path, seconds: float) -> None:
+    """Train the autoencoder in one of several processes; the first one writes `vae.pt`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = autoencoder.AutoencoderSettings(seconds=seconds)
+    torch.manual_seed(0)
+    model = autoencoder.build_autoencoder(settings)
+    held = autoencoder.to_tensor(draw_pictures(48, seed=10_000))
+    if rank == 0:
+        autoencoder.initialise(model, autoencoder.to_tensor(draw_pictures(64, seed=20_000)))
+        note(state, stage="vae", step=0, psnr=round(autoencoder.measure_psnr(model, held), 2))
+    pictures = draw_pictures(4000, seed=rank)
+    average = None
+    for average, step, gone, loss in autoencoder.train_autoencoder(model, pictures, settings, seed=rank):
+        if rank == 0 and step % 500 == 0:
+            with average.applied(model):
+                psnr = round(autoencoder.measure_psnr(model, held), 2)
+                save(model.state_dict(), state / "vae-unwhitened.pt")
+            note(state, stage="vae", step=step, gone=round(gone, 3), loss=round(loss, 4), psnr=psnr)
+    if rank == 0 and average is not None:
+        average._write(model, average.shadow)
+        autoencoder.whiten(model, autoencoder.to_tensor(draw_pictures(256, seed=30_000)))
+        note(state, stage="vae", done=True, psnr=round(autoencoder.measure_psnr(model, held), 2))
+        save(model.state_dict(), state / "vae.pt")
+
+
+def load_tokeniser() -> tuple[Tokenise, tuple[str, ...]]:
+    """Return the tokeniser, and whole words of CLIP's vocabulary that the model knows nothing about."""
+    from transformers import CLIPTokenizer
+
+    tokeniser = CLIPTokenizer.from_pretrained(os.environ["CLIP_TOKENISER"])
+    known = set(CompactVocabulary.of(list_texts(), lambda t: tokeniser(t, add_special_tokens=False).input_ids).ids)
+    words = tuple(
+        word.removesuffix("</w>")
+        for word, token in sorted(tokeniser.get_vocab().items())
+        if word.endswith("</w>") and word[:-4].isascii() and word[:-4].isalpha() and word.islower() and token not in known
+    )
+    return lambda text: tokeniser(text, add_special_tokens=False).input_ids, words
+
+
+def list_texts() -> list[str]:
+    """List every phrase that captions are made of."""
+    frame = "a an the one some and on the left on the right in front of a background,"
+    return [frame, *THINGS, *COLOURS, *SHAPES, *QUALITY, *OPENINGS, *ADJECTIVES]
+
+
+def load_autoencoder(state: Path) -> latents.Encode:
+    """Return the trained autoencoder's encoder."""
+    model = autoencoder.build_autoencoder(autoencoder.AutoencoderSettings())
+    model.load_state_dict(torch.load(state / "vae.pt", weights_only=True))
+    model.requires_grad_(False)
+
+    def encode(pictures: numpy.ndarray) -> torch.Tensor:
+        batch = autoencoder.to_tensor(pictures).contiguous(memory_format=torch.channels_last)
+        return model.encode(batch).latent_dist.mean * autoencoder.SCALE_FACTOR
+
+    return encode
+
+
+def work_latents(rank: int, workers: int, state: Path) -> None:
+    """Encode this process's share of all items."""
+    keys = list(latents.list_keys(tuple(THINGS), shapes=True))[rank::workers]
+    save({"keys": keys, "differences": latents.encode_keys(keys, load_autoencoder(state))}, state / f"latents-{rank}.pt")
+
+
+def load_library(state: Path) -> latents.LatentLibrary:
+    """Read all items' latents."""
+    parts = [torch.load(path, weights_only=True) for path in sorted(state.glob("latents-?.pt"))]
+    keys = [tuple(key) for part in parts for key in part["keys"]]
+    return latents.LatentLibrary(
+        latents.encode_grounds(load_autoencoder(state)),
+        {key: place for place, key in enumerate(keys)},
+        torch.cat([part["differences"] for part in parts]),
+    )
+
+
+def list_stages() -> list[tuple[Vocabulary, int]]:
+    """Return vocabularies in the order in which they are learnt, each with the most steps to spend on it."""
+    things, grounds = tuple(THINGS), tuple(COLOURS)
+    return [
+        (Vocabulary(things[:12], grounds[:4]), 300),
+        (Vocabulary(things[:24], grounds[:6], fresh=12), 300),
+        (Vocabulary(things[:48], grounds[:8], fresh=24), 500),
+        (Vocabulary(things[:96], grounds, fresh=48, pairs=True), 900),
+        (Vocabulary(things, grounds, fresh=len(things) - 96, pairs=True, shapes=True), 900),
+        (EVERYTHING, 10**9),
+    ]
+
+
+def work_denoiser(rank: int, workers: int, state: Path, seconds: float) -> None:
+    """Train text encoder and UNet in one of several processes; the first one writes `denoiser.pt` every minute."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    tokenise, unknown = load_tokeniser()
+    words = CompactVocabulary.of(list_texts(), tokenise)
+    torch.manual_seed(0)
+    training = DenoiserTraining(Denoiser(DenoiserSettings(), len(words)), DenoiserSettings())
+    stage, begun, stored = 0, 0, 0.0
+    if (state / "denoiser.pt").exists():
+        whole = torch.load(state / "denoiser.pt", weights_only=True)
+        training.load_state_dict(whole["training"])
+        stage, begun = whole["stage"], whole["begun"]
+    library, stages = load_library(state), list_stages()
+    chance = Random(1000 * training.progress.step + rank)
+
+    def draw(count: int) -> Batch:
+        scenes = [sample_scene(stages[stage][0], chance) for _ in range(count)]
+        texts = [caption(scene, chance, unknown) for scene in scenes]
+        return torch.stack([library.compose(scene) for scene in scenes]), words.encode(texts, tokenise)
+
+    for progress in training.run(draw, seconds, rank=rank, workers=workers):
+        spent = progress.step - begun
+        if spent >= stages[stage][1] or (spent >= 150 and progress.decisive_error < 0.3 and stage + 1 < len(stages)):
+            stage, begun, progress.decisive_error = stage + 1, progress.step, 1.0
+        if rank == 0 and (progress.seconds - stored > 60 or progress.gone >= 1.0):
+            stored = progress.seconds
+            rounded = {name: round(value, 4) for name, value in vars(progress).items()}
+            note(state, stage=stage, rate=round(training.learning_rate(), 6), **rounded)
+            save({"training": training.state_dict(), "stage": stage, "begun": begun}, state / "denoiser.pt")
+
+
+def main() -> None:
+    """Run every stage whose result is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="folder for weights and figures between stages")
+    parser.add_argument("--vae-seconds", type=float, default=480.0)
+    parser.add_argument("--denoiser-seconds", type=float, default=4800.0)
+    arguments = parser.parse_args()
+    arguments.state.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if not (arguments.state / "vae.pt").exists():
+        run_workers(work_autoencoder, WORKERS, arguments.state, arguments.vae_seconds)
+    if not (arguments.state / f"latents-{WORKERS - 1}.pt").exists():
+        run_workers(work_latents, WORKERS, arguments.state)
+    run_workers(work_denoiser, WORKERS, arguments.state, arguments.denoiser_seconds)
+
+
+if __name__ == "__main__":
+    main()
