@@ -1,0 +1,151 @@
+"""The event bus: one stream of what happens, for any number of listeners of any speed.
+
+Durable events (jobs, pictures, notices) reach every listener, in order and without a gap: a listener
+is only a cursor into them, so a reconnecting browser and a slow one are served the same way. Of the
+passing kinds (progress, previews) a listener keeps the latest per job; a slow one misses the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from .schema import PASSING_KINDS, Event
+
+_REMEMBERED = 1_000
+
+Recall = Callable[[int], tuple[Event, ...]]
+
+
+class EventBus:
+    """Carries events from any thread to listeners on asyncio loops.
+
+    `recall(id)` returns stored durable events that follow `id`, for listeners that are further behind
+    than the bus remembers.
+    """
+
+    def __init__(self, recall: Recall, last_id: int = 0) -> None:
+        self._recall = recall
+        self._lock = threading.Condition()
+        self._recent: deque[Event] = deque(maxlen=_REMEMBERED)
+        self._last_id = last_id
+        self._listeners: set[Listener] = set()
+
+    @property
+    def last_id(self) -> int:
+        with self._lock:
+            return self._last_id
+
+    def publish(self, event: Event) -> None:
+        """Tell every listener; never waits for any of them."""
+        with self._lock:
+            if event.id is not None:
+                self._recent.append(event)
+                self._last_id = event.id
+                self._lock.notify_all()
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener._tell(event)
+
+    def listen(self, after: int | None = None, job_id: str | None = None) -> Listener:
+        """A listener for what follows durable event `after` (None: from now on), of one job or of everything.
+
+        To be called on the asyncio loop that will read it, and closed after use (`with`).
+        """
+        with self._lock:
+            start = self._last_id if after is None or after > self._last_id else after
+            listener = Listener(self, start, job_id)
+            self._listeners.add(listener)
+        return listener
+
+    def wait_after(self, event_id: int, timeout: float | None = None) -> bool:
+        """Block until something durable follows `event_id`; False when `timeout` seconds pass without."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._last_id > event_id, timeout)
+
+    def durable_after(self, event_id: int) -> tuple[Event, ...]:
+        """Durable events that follow `event_id`; more may follow those."""
+        with self._lock:
+            if event_id >= self._last_id:
+                return ()
+            if self._recent and (self._recent[0].id or 0) <= event_id + 1:
+                return tuple(event for event in self._recent if (event.id or 0) > event_id)
+        return self._recall(event_id)
+
+    def _forget(self, listener: Listener) -> None:
+        with self._lock:
+            self._listeners.discard(listener)
+
+
+class Listener:
+    """One reader of the bus, on one asyncio loop: a cursor into the durable events and the latest passing ones."""
+
+    def __init__(self, bus: EventBus, cursor: int, job_id: str | None) -> None:
+        self._bus = bus
+        self._cursor = cursor
+        self._job_id = job_id
+        self._loop = asyncio.get_running_loop()
+        self._awake = asyncio.Event()
+        self._lock = threading.Lock()
+        self._passing: dict[tuple[str, str | None], Event] = {}
+        if cursor < bus._last_id:
+            self._awake.set()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._bus._forget(self)
+
+    async def get(self, timeout: float | None = None) -> tuple[Event, ...]:
+        """The next events, at least one; none only when `timeout` seconds pass in silence."""
+        while True:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._awake.wait()
+            except TimeoutError:
+                return ()
+            events = self._take()
+            if events:
+                return events
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            for event in await self.get():
+                yield event
+
+    def _take(self) -> tuple[Event, ...]:
+        self._awake.clear()
+        with self._lock:
+            passing, self._passing = self._passing, {}
+        durable = self._bus.durable_after(self._cursor)
+        if durable:
+            self._cursor = durable[-1].id or self._cursor
+            self._awake.set()
+        over = {event.job_id for event in durable if event.kind == "job" and event.data.get("finished")}
+        return tuple(
+            event
+            for event in (*durable, *passing.values())
+            if self._wants(event) and not (event.id is None and event.job_id in over)
+        )
+
+    def _wants(self, event: Event) -> bool:
+        return self._job_id is None or event.job_id == self._job_id
+
+    def _tell(self, event: Event) -> None:
+        if not self._wants(event):
+            return
+        if event.kind in PASSING_KINDS:
+            # The catalogue tells of one kind of file at a time: a change of LoRAs must not hide one of checkpoints.
+            key = (event.kind, event.job_id or str(event.data.get("kind")))
+            with self._lock:
+                self._passing.pop(key, None)
+                self._passing[key] = event
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to wake
+            self._loop.call_soon_threadsafe(self._awake.set)

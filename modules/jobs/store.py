@@ -1,0 +1,435 @@
+"""The durable queue: jobs, pictures, events, inputs and settings in one SQLite file.
+
+Every change of a job and the event that tells of it are written in one transaction, synchronously, so
+that what a browser was told survives a power cut. One connection behind a lock serves all threads;
+transactions are short. The file is held exclusively: two servers on one queue would run each job twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from modules.params import REQUEST, BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequest
+
+from .schema import Event, Job, JobState, Picture, UnknownJob
+
+SCHEMA_VERSION = 1
+KEPT_EVENTS = 10_000
+
+_SCHEMA = """
+CREATE TABLE jobs (
+    id          TEXT PRIMARY KEY,
+    rank        INTEGER NOT NULL,
+    task        TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    request     TEXT NOT NULL,
+    settings    TEXT NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    created     REAL NOT NULL,
+    started     REAL,
+    finished    REAL,
+    error       TEXT,
+    notices     TEXT NOT NULL DEFAULT '[]',
+    key         TEXT UNIQUE
+);
+CREATE INDEX jobs_by_state ON jobs (state, rank);
+CREATE TABLE pictures (
+    job_id      TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    number      INTEGER NOT NULL,
+    path        TEXT NOT NULL,
+    seed        TEXT NOT NULL,
+    subseed     TEXT NOT NULL,
+    infotext    TEXT NOT NULL,
+    width       INTEGER NOT NULL,
+    height      INTEGER NOT NULL,
+    created     REAL NOT NULL,
+    PRIMARY KEY (job_id, number)
+);
+CREATE TABLE events (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id      TEXT,
+    kind        TEXT NOT NULL,
+    data        TEXT NOT NULL,
+    created     REAL NOT NULL
+);
+CREATE TABLE inputs (
+    id          TEXT PRIMARY KEY,
+    data        BLOB NOT NULL,
+    used        REAL NOT NULL
+);
+CREATE TABLE settings (
+    key         TEXT PRIMARY KEY,
+    value       TEXT NOT NULL
+);
+"""
+
+Announce = Callable[[Event], None]
+_REQUESTS: Mapping[str, type[Group]] = {"txt2img": Txt2ImgRequest, "img2img": Img2ImgRequest}
+
+
+class JobStore:
+    """The one owner of the queue file; every method may be called from any thread.
+
+    `announce` is called with each durable event after its transaction, in the order of ids.
+    """
+
+    def __init__(self, path: Path | None, *, announce: Announce | None = None, clock: Callable[[], float] = time.time):
+        """Open or make the file (None: in memory). Raises BadFile when it is in use, broken or too new."""
+        self._lock = threading.RLock()
+        self._clock = clock
+        self.announce: Announce = announce or (lambda event: None)
+        self._db = _open(path)
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    # Jobs
+
+    def add(self, request: Txt2ImgRequest | Img2ImgRequest, settings: Settings, key: str | None = None) -> Job:
+        """A new job at the end of the queue. Raises UnknownJob when the request names an input that is not stored."""
+        missing = [name for name in getattr(request, "init_images", ()) if not self.has_input(name)]
+        if missing:
+            raise UnknownJob(f"Input picture {missing[0]} is not stored. Upload it again.")
+        job_id = uuid.uuid4().hex
+        with self._transaction() as events:
+            self._db.execute(
+                "INSERT INTO jobs (id, rank, task, state, request, settings, created, key) VALUES "
+                "(?, (SELECT COALESCE(MAX(rank), 0) + 1 FROM jobs), ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    request.task,
+                    JobState.QUEUED,
+                    request.model_dump_json(),
+                    settings.model_dump_json(),
+                    self._clock(),
+                    key,
+                ),
+            )
+            return self._told(job_id, events)
+
+    def get(self, job_id: str) -> Job:
+        """The job with its pictures. Raises UnknownJob."""
+        with self._lock:
+            row = self._db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            if row is None:
+                raise UnknownJob(f'There is no job "{job_id}". GET /tagbrush/v1/jobs lists those there are.')
+            return self._job(row)
+
+    def with_key(self, key: str) -> Job | None:
+        """The job that was submitted under this idempotency key."""
+        with self._lock:
+            row = self._db.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
+            return self._job(row) if row else None
+
+    def active(self) -> tuple[Job, ...]:
+        """The running job and then the queued ones, in the order in which they will be done."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT * FROM jobs WHERE state IN ('running', 'queued') ORDER BY state = 'queued', rank"
+            ).fetchall()
+            return tuple(self._job(row) for row in rows)
+
+    def recent(self, limit: int = 50, offset: int = 0) -> tuple[Job, ...]:
+        """Jobs of any state, the newest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT * FROM jobs ORDER BY created DESC, rowid DESC LIMIT ? OFFSET ?", (limit, offset)
+            ).fetchall()
+            return tuple(self._job(row) for row in rows)
+
+    def queue(self) -> tuple[str, ...]:
+        """The ids of the queued jobs in order."""
+        with self._lock:
+            return tuple(
+                row["id"] for row in self._db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY rank")
+            )
+
+    def move(self, job_id: str, position: int) -> Job:
+        """The queued job, now at `position` (1 is next). Raises UnknownJob unless it is queued."""
+        with self._transaction() as events:
+            order = list(self.queue())
+            if job_id not in order:
+                raise UnknownJob(f'Job "{job_id}" is not waiting in the queue, so it cannot be moved.')
+            ranks = [
+                row["rank"] for row in self._db.execute("SELECT rank FROM jobs WHERE state = 'queued' ORDER BY rank")
+            ]
+            order.remove(job_id)
+            order.insert(max(0, position - 1), job_id)
+            self._db.executemany("UPDATE jobs SET rank = ? WHERE id = ?", zip(ranks, order, strict=True))
+            return self._told(job_id, events)
+
+    def start_next(self) -> Job | None:
+        """The first queued job, now running and with one attempt more; None when nothing waits."""
+        with self._transaction() as events:
+            row = self._db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY rank LIMIT 1").fetchone()
+            if row is None:
+                return None
+            self._db.execute(
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = COALESCE(started, ?) "
+                "WHERE id = ?",
+                (self._clock(), row["id"]),
+            )
+            return self._told(row["id"], events)
+
+    def requeue(self, job_id: str, *, forgive: bool = False) -> Job:
+        """The running job, queued again at its old place; `forgive` takes the attempt off its account."""
+        with self._transaction() as events:
+            self._db.execute(
+                "UPDATE jobs SET state = 'queued', attempts = MAX(0, attempts - ?) WHERE id = ? AND state = 'running'",
+                (int(forgive), job_id),
+            )
+            return self._told(job_id, events)
+
+    def finish(self, job_id: str, state: JobState, error: str | None = None) -> Job:
+        """The job in its final state; a job that is over already stays as it is."""
+        with self._transaction() as events:
+            changed = self._db.execute(
+                "UPDATE jobs SET state = ?, error = ?, finished = ? WHERE id = ? AND state IN ('queued', 'running')",
+                (state, error, self._clock(), job_id),
+            ).rowcount
+            return self._told(job_id, events) if changed else self.get(job_id)
+
+    def cancel_queued(self, job_id: str) -> Job:
+        """The job, cancelled if it was still waiting; otherwise as it is. Raises UnknownJob."""
+        with self._transaction() as events:
+            changed = self._db.execute(
+                "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state = 'queued'",
+                (self._clock(), job_id),
+            ).rowcount
+            return self._told(job_id, events) if changed else self.get(job_id)
+
+    def add_notice(self, job_id: str, text: str) -> None:
+        """Note `text` on the job once, however often it is said."""
+        with self._transaction() as events:
+            job = self.get(job_id)
+            if text in job.notices:
+                return
+            self._db.execute("UPDATE jobs SET notices = ? WHERE id = ?", (json.dumps([*job.notices, text]), job_id))
+            self._record(events, "notice", {"job_id": job_id, "text": text}, job_id)
+
+    def add_picture(self, picture: Picture) -> None:
+        """Note a finished picture; one made again in a retry replaces its forerunner."""
+        with self._transaction() as events:
+            self._db.execute(
+                "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    picture.job_id,
+                    picture.index,
+                    str(picture.path),
+                    str(picture.seed),
+                    str(picture.subseed),
+                    picture.infotext,
+                    picture.width,
+                    picture.height,
+                    self._clock(),
+                ),
+            )
+            data = {"job_id": picture.job_id, **picture.model_dump(mode="json")}
+            self._record(events, "picture", data, picture.job_id)
+
+    def picture(self, job_id: str, index: int) -> Picture:
+        """One finished picture. Raises UnknownJob."""
+        with self._lock:
+            row = self._db.execute("SELECT * FROM pictures WHERE job_id = ? AND number = ?", (job_id, index)).fetchone()
+        if row is None:
+            raise UnknownJob(f'Job "{job_id}" has no picture {index} yet.')
+        return _picture(row)
+
+    # Events
+
+    def events_after(self, event_id: int, limit: int = 500) -> tuple[Event, ...]:
+        """The stored events that follow `event_id`, oldest first."""
+        with self._lock:
+            query = "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?"
+            rows = self._db.execute(query, (event_id, limit)).fetchall()
+        return tuple(
+            Event(kind=row["kind"], data=json.loads(row["data"]), id=row["id"], job_id=row["job_id"]) for row in rows
+        )
+
+    def last_event_id(self) -> int:
+        """The id of the newest event, 0 when nothing has happened yet."""
+        with self._lock:
+            row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+            return row["seq"] if row else 0
+
+    # Inputs
+
+    def add_input(self, data: bytes) -> str:
+        """The id (sha256 in hex) under which these bytes are stored; the same bytes are stored once."""
+        name = hashlib.sha256(data).hexdigest()
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO inputs VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET used = excluded.used",
+                (name, data, self._clock()),
+            )
+        return name
+
+    def has_input(self, name: str) -> bool:
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM inputs WHERE id = ?", (name,)).fetchone() is not None
+
+    def input(self, name: str) -> bytes:
+        """The stored bytes. Raises UnknownJob."""
+        with self._lock:
+            row = self._db.execute("SELECT data FROM inputs WHERE id = ?", (name,)).fetchone()
+        if row is None:
+            raise UnknownJob(f"Input picture {name} is not stored. Upload it again.")
+        return bytes(row["data"])
+
+    # Settings
+
+    def settings(self) -> dict[str, Any]:
+        """Every stored option; those that have their default may be missing."""
+        with self._lock:
+            return {row["key"]: json.loads(row["value"]) for row in self._db.execute("SELECT key, value FROM settings")}
+
+    def save_settings(self, changes: Mapping[str, Any]) -> None:
+        """Store these options; the others stay."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [(key, json.dumps(value)) for key, value in changes.items()],
+            )
+
+    # Upkeep
+
+    def recover(self, *, attempts: int) -> tuple[Job, ...]:
+        """Jobs found running at start, put back into the queue, or failed when `attempts` are used up."""
+        with self._lock:
+            found = [row["id"] for row in self._db.execute("SELECT id FROM jobs WHERE state = 'running'")]
+            return tuple(self._recover(self.get(job_id), attempts) for job_id in found)
+
+    def _recover(self, job: Job, attempts: int) -> Job:
+        if job.attempts < attempts:
+            return self.requeue(job.id)
+        return self.finish(
+            job.id,
+            JobState.FAILED,
+            f"Tagbrush stopped {job.attempts} times while making this picture, so it is not tried again. "
+            "Generate it once more if that had another cause.",
+        )
+
+    def prune(self, *, unused_inputs_before: float) -> None:
+        """Forget the oldest events, and inputs unused since a moment that no waiting job needs."""
+        needed = {name for job in self.active() for name in getattr(job.request, "init_images", ())}
+        with self._transaction():
+            self._db.execute("DELETE FROM events WHERE id <= ?", (self.last_event_id() - KEPT_EVENTS,))
+            old = self._db.execute("SELECT id FROM inputs WHERE used < ?", (unused_inputs_before,)).fetchall()
+            unused = [(row["id"],) for row in old if row["id"] not in needed]
+            self._db.executemany("DELETE FROM inputs WHERE id = ?", unused)
+
+    # Inside
+
+    @contextmanager
+    def _transaction(self) -> Iterator[list[Event]]:
+        """A transaction; the events put into the yielded list are announced once it is on disk."""
+        with self._lock:
+            if self._db.in_transaction:
+                raise AssertionError("a store method that changes something called another one")
+            events: list[Event] = []
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield events
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+            for event in events:
+                self.announce(event)
+
+    def _told(self, job_id: str, events: list[Event]) -> Job:
+        job = self.get(job_id)
+        self._record(events, "job", job.wire(), job_id)
+        return job
+
+    def _record(self, events: list[Event], kind: Any, data: Mapping[str, Any], job_id: str) -> None:
+        cursor = self._db.execute(
+            "INSERT INTO events (job_id, kind, data, created) VALUES (?, ?, ?, ?)",
+            (job_id, kind, json.dumps(data), self._clock()),
+        )
+        events.append(Event(kind=kind, data=data, id=cursor.lastrowid, job_id=job_id))
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        pictures = self._db.execute("SELECT * FROM pictures WHERE job_id = ? ORDER BY number", (row["id"],)).fetchall()
+        return Job(
+            id=row["id"],
+            task=row["task"],
+            state=JobState(row["state"]),
+            position=self._position(row),
+            attempts=row["attempts"],
+            created=row["created"],
+            started=row["started"],
+            finished=row["finished"],
+            error=row["error"],
+            request=REQUEST.validate_python(_known(_REQUESTS[row["task"]], row["request"])),
+            settings=Settings.model_validate(_known(Settings, row["settings"])),
+            key=row["key"],
+            pictures=tuple(_picture(item) for item in pictures),
+            notices=tuple(json.loads(row["notices"])),
+        )
+
+    def _position(self, row: sqlite3.Row) -> int | None:
+        if row["state"] != JobState.QUEUED:
+            return None
+        query = "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND rank <= ?"
+        return self._db.execute(query, (row["rank"],)).fetchone()[0]
+
+
+def _open(path: Path | None) -> sqlite3.Connection:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=1)
+    try:
+        _prepare(db, path)
+    except sqlite3.OperationalError as error:
+        db.close()
+        reason = "another Tagbrush is using this data folder; stop it, or start this one with another --data-dir"
+        raise BadFile(path or "queue", reason if "locked" in str(error) else str(error)) from error
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise BadFile(path or "queue", f"not a usable queue ({error}); move the file away and start again") from error
+    except BadFile:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path | None) -> None:
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise BadFile(path or "queue", f"made by a newer Tagbrush (version {version}); update this one to use it")
+    if version == 0:
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _picture(row: sqlite3.Row) -> Picture:
+    return Picture(
+        job_id=row["job_id"],
+        index=row["number"],
+        path=Path(row["path"]),
+        seed=int(row["seed"]),
+        subseed=int(row["subseed"]),
+        infotext=row["infotext"],
+        width=row["width"],
+        height=row["height"],
+    )
+
+
+def _known(group: type[Group], text: str) -> dict[str, Any]:
+    """Stored fields less those that this version has no longer, so that an old job can still be shown."""
+    return {name: value for name, value in json.loads(text).items() if name in group.model_fields}
