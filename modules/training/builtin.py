@@ -10,6 +10,7 @@ from random import Random
 import numpy
 import torch
 
+from modules.prompt import Tokenizer
 from modules.training import autoencoder, latents
 from modules.training.captions import (
     ADJECTIVES,
@@ -75,18 +76,15 @@ def work_autoencoder(rank: int, workers: int, state: Path, seconds: float) -> No
         save(model.state_dict(), state / "vae.pt")
 
 
-def load_tokeniser() -> tuple[Tokenise, tuple[str, ...]]:
-    """Return the tokeniser, and whole words of CLIP's vocabulary that the model knows nothing about."""
-    from transformers import CLIPTokenizer
-
-    tokeniser = CLIPTokenizer.from_pretrained(os.environ["CLIP_TOKENISER"])
-    known = set(CompactVocabulary.of(list_texts(), lambda t: tokeniser(t, add_special_tokens=False).input_ids).ids)
-    words = tuple(
-        word.removesuffix("</w>")
-        for word, token in sorted(tokeniser.get_vocab().items())
-        if word.endswith("</w>") and word[:-4].isascii() and word[:-4].isalpha() and word.islower() and token not in known
-    )
-    return lambda text: tokeniser(text, add_special_tokens=False).input_ids, words
+def invent_words(known: CompactVocabulary, tokenise: Tokenise, count: int = 2000) -> tuple[str, ...]:
+    """Make up words of which no token means anything to the model."""
+    chance, words = Random(0), set[str]()
+    while len(words) < count:
+        syllables = chance.randint(1, 3)
+        word = "".join(chance.choice("bdfghklmnprstvwz") + chance.choice("aeiou") for _ in range(syllables)) + "n"
+        if not set(tokenise(word)) & set(known.ids):
+            words.add(word)
+    return tuple(sorted(words))
 
 
 def list_texts() -> list[str]:
@@ -111,7 +109,9 @@ def load_autoencoder(state: Path) -> latents.Encode:
 def work_latents(rank: int, workers: int, state: Path) -> None:
     """Encode this process's share of all items."""
     keys = list(latents.list_keys(tuple(THINGS), shapes=True))[rank::workers]
-    save({"keys": keys, "differences": latents.encode_keys(keys, load_autoencoder(state))}, state / f"latents-{rank}.pt")
+    save(
+        {"keys": keys, "differences": latents.encode_keys(keys, load_autoencoder(state))}, state / f"latents-{rank}.pt"
+    )
 
 
 def load_library(state: Path) -> latents.LatentLibrary:
@@ -141,8 +141,9 @@ def list_stages() -> list[tuple[Vocabulary, int]]:
 def work_denoiser(rank: int, workers: int, state: Path, seconds: float) -> None:
     """Train text encoder and UNet in one of several processes; the first one writes `denoiser.pt` every minute."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    tokenise, unknown = load_tokeniser()
+    tokenise = Tokenizer().encode
     words = CompactVocabulary.of(list_texts(), tokenise)
+    unknown = invent_words(words, tokenise)
     torch.manual_seed(0)
     training = DenoiserTraining(Denoiser(DenoiserSettings(), len(words)), DenoiserSettings())
     stage, begun, stored = 0, 0, 0.0

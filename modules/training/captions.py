@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from random import Random
 
 from modules.training.scenes import CANVAS, CELL, COLOURS, SHAPES, Item, Scene, draw_item, is_held_out
@@ -14,7 +14,15 @@ QUALITY = (
     "beautiful", "simple", "clean", "high resolution", "vector art", "detailed", "studio lighting", "trending",
 )  # fmt: skip
 PLURALS = ("fries", "glasses", "grapes", "scissors")
-OPENINGS = ("a picture of", "a photo of", "a drawing of", "a painting of", "an emoji of", "an image of", "a close up of")
+OPENINGS = (
+    "a picture of",
+    "a photo of",
+    "a drawing of",
+    "a painting of",
+    "an emoji of",
+    "an image of",
+    "a close up of",
+)
 ADJECTIVES = ("cute", "beautiful", "nice", "funny", "little", "lovely", "big", "happy", "shiny", "old", "new")
 
 
@@ -77,15 +85,18 @@ def place(subject: Subject, chance: Random, side: str | None = None) -> Item:
     return Item(subject.name, size, x * CELL, y * CELL, subject.colour, mirrored)
 
 
-@lru_cache(maxsize=None)
+@cache
 def natural_colour(name: str) -> str:
     """Return the named colour that most of an emoji's pixels are nearest to."""
     votes = dict.fromkeys(COLOURS, 0)
     for red, green, blue, alpha in draw_item(name, None, 32, False).get_flattened_data():
         if alpha > 128:
-            nearest = min(COLOURS, key=lambda c: sum((a - b) ** 2 for a, b in zip(COLOURS[c], (red, green, blue))))
-            votes[nearest] += 1
+            votes[_nearest_colour((red, green, blue))] += 1
     return max(votes, key=votes.__getitem__)
+
+
+def _nearest_colour(rgb: tuple[int, int, int]) -> str:
+    return min(COLOURS, key=lambda name: sum((a - b) ** 2 for a, b in zip(COLOURS[name], rgb, strict=True)))
 
 
 def with_article(words: str, chance: Random) -> str:

@@ -1,7 +1,7 @@
 """Pictures of named things and drawn shapes on coloured grounds, as values and as pixels."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import cos, pi, sin
 from pathlib import Path
 from types import MappingProxyType
@@ -76,7 +76,7 @@ def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(find_font()), GLYPH_SIZE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def draw_emoji(character: str) -> Image.Image:
     """Draw one emoji as a square RGBA picture without margins."""
     sheet = Image.new("RGBA", (GLYPH_SIZE * 2, GLYPH_SIZE * 2))
