@@ -4,6 +4,7 @@ from .bus import EventBus, Listener
 from .facade import Jobs, WorkerLink, remove_unsaved
 from .schema import Event, EventKind, Job, JobState, Picture, Progress, UnknownJob, WorkerState, WorkerStatus
 from .store import JobStore
+from .supervisor import Patience, Supervisor
 
 __all__ = [
     "Event",
@@ -14,8 +15,10 @@ __all__ = [
     "JobStore",
     "Jobs",
     "Listener",
+    "Patience",
     "Picture",
     "Progress",
+    "Supervisor",
     "UnknownJob",
     "WorkerLink",
     "WorkerState",

@@ -29,6 +29,9 @@ class WorkerLink(Protocol):
     @property
     def progress(self) -> Progress | None: ...
 
+    @property
+    def preview(self) -> bytes | None: ...
+
     def start(self) -> None: ...
 
     def close(self) -> None: ...
@@ -157,6 +160,11 @@ class Jobs:
     @property
     def worker(self) -> WorkerStatus:
         return self._worker.status
+
+    def preview(self, job_id: str) -> bytes | None:
+        """The latest preview of the job as JPEG bytes, while it runs."""
+        progress, preview = self._worker.progress, self._worker.preview
+        return preview if progress is not None and progress.job_id == job_id else None
 
     def _with_progress(self, job: Job) -> Job:
         progress = self._worker.progress

@@ -16,9 +16,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from modules.params import REQUEST, BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequest
+from pydantic import ValidationError
+
+from modules.params import BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequest
 
 from .schema import Event, Job, JobState, Picture, UnknownJob
 
@@ -73,7 +75,10 @@ CREATE TABLE settings (
 """
 
 Announce = Callable[[Event], None]
-_REQUESTS: Mapping[str, type[Group]] = {"txt2img": Txt2ImgRequest, "img2img": Img2ImgRequest}
+_REQUESTS: Mapping[str, type[Txt2ImgRequest] | type[Img2ImgRequest]] = {
+    "txt2img": Txt2ImgRequest,
+    "img2img": Img2ImgRequest,
+}
 
 
 class JobStore:
@@ -371,8 +376,8 @@ class JobStore:
             started=row["started"],
             finished=row["finished"],
             error=row["error"],
-            request=REQUEST.validate_python(_known(_REQUESTS[row["task"]], row["request"])),
-            settings=Settings.model_validate(_known(Settings, row["settings"])),
+            request=_restored(_REQUESTS[row["task"]], row["request"]),
+            settings=_restored(Settings, row["settings"]),
             key=row["key"],
             pictures=tuple(_picture(item) for item in pictures),
             notices=tuple(json.loads(row["notices"])),
@@ -430,6 +435,16 @@ def _picture(row: sqlite3.Row) -> Picture:
     )
 
 
-def _known(group: type[Group], text: str) -> dict[str, Any]:
-    """Stored fields less those that this version has no longer, so that an old job can still be shown."""
-    return {name: value for name, value in json.loads(text).items() if name in group.model_fields}
+G = TypeVar("G", bound=Group)
+
+
+def _restored(group: type[G], text: str) -> G:
+    """What was stored, less the fields that this version has no longer, so that an old job can still be shown.
+
+    Values that its limits refuse today stay as they are; the worker validates again before it runs a job.
+    """
+    known = {name: value for name, value in json.loads(text).items() if name in group.model_fields}
+    try:
+        return group.model_validate(known)
+    except ValidationError:
+        return group.model_construct(**known)

@@ -1,0 +1,155 @@
+"""One worker process behind three pipes: messages in, messages out, and what it prints.
+
+Reading, writing and waiting happen in threads of their own, so that a worker that reads slowly or not at
+all never holds up whoever talks to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .messages import FrameError, Message, encode, read
+
+log = logging.getLogger("tagbrush.worker")
+
+_SECONDS_TO_DIE = 5.0
+_REMEMBERED_LINES = 40
+
+_WINDOWS_CODES = {
+    0xC0000005: "access violation",
+    0xC0000017: "out of memory",
+    0xC00000FD: "stack overflow",
+    0xC000013A: "stopped by Ctrl+C",
+    0xC0000374: "heap corruption",
+    0xC0000409: "stack buffer overrun",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker ended: its exit code (negative: the signal that killed it) and the last lines it printed."""
+
+    code: int
+    printed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """For a person, to follow "the worker process"."""
+        if self.code < 0:
+            return f"was killed by signal {-self.code} ({_signal_name(-self.code)})"
+        known = _WINDOWS_CODES.get(self.code & 0xFFFFFFFF)
+        if known:
+            return f"crashed with code 0x{self.code & 0xFFFFFFFF:08X} ({known})"
+        return f"ended with exit code {self.code}"
+
+    @property
+    def looks_like_out_of_memory(self) -> bool:
+        return self.code in (-9, 137) or self.code & 0xFFFFFFFF == 0xC0000017
+
+
+Receive = Callable[["WorkerProcess", Message | Exit], None]
+
+
+class WorkerProcess:
+    """A running worker; `receive` is called from its threads with each message and, last of all, its Exit."""
+
+    def __init__(
+        self, command: Sequence[str], receive: Receive, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it. Raises OSError when that cannot be done."""
+        self._receive = receive
+        self._printed: deque[str] = deque(maxlen=_REMEMBERED_LINES)
+        self._outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+        )
+        self._printing = self._thread("prints", self._read_prints)
+        self._thread("writer", self._write)
+        self._reader = self._thread("reader", self._read)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Message) -> None:
+        """Pass `message` on as soon as the worker takes it; dropped if the worker is gone."""
+        self._outbox.put(message)
+
+    def hang_up(self) -> None:
+        """Close the worker's input, which tells it to end."""
+        self._outbox.put(None)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of the process and of its messages; False if it goes on after `timeout` seconds."""
+        self._reader.join(timeout)
+        return not self._reader.is_alive()
+
+    def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=target, name=f"worker-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _read(self) -> None:
+        try:
+            while (message := read(_stream(self._process.stdout))) is not None:
+                self._receive(self, message)
+        except FrameError as error:
+            log.error("The worker said something that is not a message: %s", error)
+            self._process.kill()
+        try:
+            code = self._process.wait(_SECONDS_TO_DIE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._outbox.put(None)
+        self._printing.join(1.0)  # a grandchild may hold its end of this pipe open for ever
+        _stream(self._process.stdout).close()
+        self._receive(self, Exit(code, tuple(self._printed)))
+
+    def _write(self) -> None:
+        pipe = _stream(self._process.stdin)
+        with suppress(OSError):  # the worker is gone; its Exit says how
+            while (message := self._outbox.get()) is not None:
+                pipe.write(encode(message))
+                pipe.flush()
+        with suppress(OSError):
+            pipe.close()
+
+    def _read_prints(self) -> None:
+        pipe = _stream(self._process.stderr)
+        with pipe:
+            for line in pipe:
+                text = line.decode(errors="replace").rstrip()
+                if text:
+                    self._printed.append(text)
+                    log.info("%s", text)
+
+
+def _stream(pipe: object) -> BinaryIO:
+    assert pipe is not None
+    return pipe  # type: ignore[return-value]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return sys.platform

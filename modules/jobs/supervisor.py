@@ -1,0 +1,426 @@
+"""The supervisor: keeps one worker process alive and hands it the queue, one job at a time.
+
+One thread owns all state here. Whatever happens elsewhere (a message, a death, a click) is posted to it
+as an action, so that nothing needs a lock and nobody who posts ever waits.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial, singledispatchmethod
+from pathlib import Path
+
+from modules.params import Settings
+
+from .bus import EventBus
+from .messages import (
+    Done,
+    Failed,
+    FullSpeed,
+    Input,
+    Interrupt,
+    Loading,
+    Message,
+    Notice,
+    PictureSaved,
+    Preload,
+    Preview,
+    Ready,
+    Refresh,
+    Run,
+    Skip,
+    Starting,
+    StepDone,
+    Unusable,
+)
+from .process import Exit, WorkerProcess
+from .schema import Event, EventKind, Job, JobState, Picture, Progress, UnknownJob, WorkerState, WorkerStatus
+from .store import JobStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long the supervisor tries; times in seconds."""
+
+    attempts: int = 2
+    starts: int = 3
+    first_delay: float = 0.5
+    longest_delay: float = 30.0
+    to_stop: float = 5.0
+    to_end: float = 3.0
+    between_tidying: float = 3600.0
+    unused_inputs: float = 7 * 86_400.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """The job in hand, what it was asked to end as, and where its progress was first measured."""
+
+    job: Job
+    wanted: JobState | None = None
+    asked: float = 0.0
+    first: tuple[float, float] | None = None
+
+
+@dataclass(slots=True)
+class _Health:
+    """What recent starts and deaths tell: how long to wait before the next start, and whether to try at all."""
+
+    deaths: int = 0
+    failed_starts: int = 0
+    hopeless: str = ""
+    restart_at: float | None = None
+    was_ready: bool = field(default=False)
+
+
+class Supervisor:
+    """Spawns `command`, feeds it from `store` and tells `bus`; see `WorkerLink` for what the queue asks of it."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        bus: EventBus,
+        command: Sequence[str],
+        *,
+        settings: Callable[[], Settings] = Settings,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        tidy: Callable[[], None] = lambda: None,
+        patience: Patience | None = None,
+    ) -> None:
+        """`settings` gives what holds now, for preloading; `tidy` is called once an hour."""
+        self._store, self._bus, self._settings, self._tidy = store, bus, settings, tidy
+        self._spawn_process = partial(WorkerProcess, command, self._receive, cwd=cwd, env=env)
+        self._patience = patience or Patience()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._live, name="supervisor", daemon=True)
+        self._process: WorkerProcess | None = None
+        self._running: _Running | None = None
+        self._health = _Health()
+        self._tidy_at = 0.0
+        self._hurried = self._closing = False
+        self.status = WorkerStatus(state="starting", message="The worker has not been started yet.")
+        self.progress: Progress | None = None
+        self.preview: bytes | None = None
+
+    # What the queue asks; each call returns at once
+
+    def start(self) -> None:
+        """Put jobs that a crash left running back into the queue, and start the worker."""
+        self._store.recover(attempts=self._patience.attempts)
+        self._inbox.put(self._spawn)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End worker and thread; a job in hand goes back into the queue without losing an attempt."""
+        if self._thread.is_alive():
+            self._inbox.put(self._shut_down)
+            self._thread.join()
+
+    def wake(self) -> None:
+        self._inbox.put(self._on_wake)
+
+    def stop_job(self, job_id: str, state: JobState) -> None:
+        self._inbox.put(partial(self._on_stop, job_id, state))
+
+    def skip(self, job_id: str) -> None:
+        self._inbox.put(partial(self._say, Skip(job_id=job_id)))
+
+    def page_loaded(self) -> None:
+        self._inbox.put(self._hurry)
+
+    def files_changed(self, kind: str) -> None:
+        self._inbox.put(partial(self._say, Refresh(kind=kind)))
+
+    def preload(self, settings: Settings) -> None:
+        self._inbox.put(partial(self._say, Preload(settings=settings.model_dump(mode="json"))))
+
+    # The thread
+
+    def _live(self) -> None:
+        while not self._closing:
+            try:
+                action = self._inbox.get(timeout=self._pause())
+            except queue.Empty:
+                action = self._on_time
+            try:
+                action()
+            except sqlite3.Error as error:
+                log.exception("The queue file cannot be used")
+                self._set_status(self.status.state, f"The queue file cannot be used: {error}. Is the disk full?")
+
+    def _pause(self) -> float:
+        moments = [self._tidy_at, *([self._health.restart_at] if self._health.restart_at is not None else [])]
+        return max(0.0, min(moments) - time.monotonic())
+
+    def _on_time(self) -> None:
+        now = time.monotonic()
+        if now >= self._tidy_at:
+            self._tidy_at = now + self._patience.between_tidying
+            self._store.prune(unused_inputs_before=time.time() - self._patience.unused_inputs)
+            self._tidy()
+        if self._health.restart_at is not None and now >= self._health.restart_at:
+            self._spawn()
+
+    def _receive(self, process: WorkerProcess, what: Message | Exit) -> None:
+        self._inbox.put(partial(self._on_word, process, what))
+
+    def _on_word(self, process: WorkerProcess, what: Message | Exit) -> None:
+        if process is self._process:
+            self._on(what)
+
+    # The worker's life
+
+    def _spawn(self) -> None:
+        self._health.restart_at, self._health.was_ready = None, False
+        self._set_status("starting", "The worker process is starting.", device="")
+        try:
+            self._process = self._spawn_process()
+        except OSError as error:
+            self._count_death(f"could not be started: {error}")
+            return
+        if self._hurried or self._store.queue():
+            self._hurry()
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._say(FullSpeed())
+
+    def _say(self, message: Message) -> None:
+        if self._process is not None:
+            self._process.send(message)
+
+    def _shut_down(self) -> None:
+        self._closing = True
+        process, self._process = self._process, None
+        if process is not None:
+            process.hang_up()
+            if not process.join(self._patience.to_end):
+                process.kill()
+                process.join(self._patience.to_end)
+        if self._running is not None:
+            self._end_on_shut_down(self._running)
+
+    def _end_on_shut_down(self, running: _Running) -> None:
+        if running.wanted is None:
+            self._store.requeue(running.job.id, forgive=True)
+        else:
+            self._store.finish(running.job.id, running.wanted)
+
+    def _count_death(self, how: str) -> None:
+        """Note that the worker is gone, and decide when to start the next."""
+        health, patience = self._health, self._patience
+        self._process = None
+        health.failed_starts = 0 if health.was_ready else health.failed_starts + 1
+        if health.failed_starts >= patience.starts:
+            health.hopeless = health.hopeless or f"The worker process {how}, {health.failed_starts} times in a row."
+        if health.hopeless:
+            self._set_status("dead", health.hopeless, device="")
+            self._fail_waiting(health.hopeless)
+            return
+        delay = min(patience.longest_delay, patience.first_delay * 2 ** (health.deaths - 1)) if health.deaths else 0.0
+        health.deaths += 1
+        health.restart_at = time.monotonic() + delay
+        self._set_status("dead", f"The worker process {how}. It is started again.", device="")
+
+    def _fail_waiting(self, reason: str) -> None:
+        for job_id in self._store.queue():
+            self._store.finish(job_id, JobState.FAILED, reason)
+        self._tell_queue()
+
+    # Jobs
+
+    def _on_wake(self) -> None:
+        if self._health.hopeless and self._process is None:
+            # Something may have been mended since; the new job is worth one more start.
+            self._health.hopeless, self._health.failed_starts = "", self._patience.starts - 1
+            self._spawn()
+        self._hurry()
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        if self._process is None or self._running is not None or not self._health.was_ready:
+            return
+        job = self._store.start_next()
+        if job is None:
+            self._set_status("ready")
+            return
+        self._running, self.progress, self.preview = _Running(job), None, None
+        self._tell_queue()
+        try:
+            inputs = self._inputs(job)
+        except UnknownJob as error:
+            self._finish(JobState.FAILED, str(error))
+            return
+        self._set_status("busy")
+        for message in (*inputs, _run(job)):
+            self._say(message)
+
+    def _inputs(self, job: Job) -> tuple[Input, ...]:
+        names = dict.fromkeys(getattr(job.request, "init_images", ()))
+        return tuple(Input(id=name, data=self._store.input(name)) for name in names)
+
+    def _on_stop(self, job_id: str, state: JobState) -> None:
+        running, now = self._running, time.monotonic()
+        if running is None or running.job.id != job_id:
+            return
+        if running.wanted is None:
+            running.wanted, running.asked = state, now
+            self._say(Interrupt(job_id=job_id))
+        elif now - running.asked >= self._patience.to_stop and self._process is not None:
+            log.warning("The worker did not stop job %s when asked; it is ended by force", job_id)
+            self._process.kill()
+
+    def _finish(self, state: JobState, error: str | None = None) -> None:
+        running, self._running = self._running, None
+        self.progress = self.preview = None
+        self._health.deaths = 0
+        if running is not None:
+            self._store.finish(running.job.id, state, error)
+        self._hand_out()
+
+    def _is_current(self, job_id: str) -> bool:
+        return self._running is not None and self._running.job.id == job_id
+
+    # What the worker says
+
+    @singledispatchmethod
+    def _on(self, message: object) -> None:
+        log.error("The worker sent a %s, which is not for the server", type(message).__name__)
+
+    @_on.register
+    def _(self, message: Starting) -> None:
+        self._set_status("starting", message.text)
+
+    @_on.register
+    def _(self, message: Ready) -> None:
+        self._health.was_ready, self._health.failed_starts, self._health.hopeless = True, 0, ""
+        self._set_status("ready", "", device=message.device)
+        self._hand_out()
+        if self._running is None:
+            self._say(Preload(settings=self._settings().model_dump(mode="json")))
+
+    @_on.register
+    def _(self, message: Loading) -> None:
+        self._set_status(self.status.state, message.text)
+
+    @_on.register
+    def _(self, message: StepDone) -> None:
+        running = self._running
+        if running is None or running.job.id != message.job_id:
+            return
+        self.progress = _progress(message, running)
+        self._publish("progress", self.progress.model_dump(mode="json"), message.job_id)
+
+    @_on.register
+    def _(self, message: Preview) -> None:
+        if self._is_current(message.job_id):
+            self.preview = message.data
+            image = "data:image/jpeg;base64," + base64.b64encode(message.data).decode()
+            self._publish("preview", {"job_id": message.job_id, "image": image}, message.job_id)
+
+    @_on.register
+    def _(self, message: PictureSaved) -> None:
+        if self._is_current(message.job_id):
+            self._store.add_picture(Picture(**message.model_dump()))
+
+    @_on.register
+    def _(self, message: Notice) -> None:
+        if self._is_current(message.job_id):
+            self._store.add_notice(message.job_id, message.text)
+
+    @_on.register
+    def _(self, message: Done) -> None:
+        if self._is_current(message.job_id):
+            wanted = self._running.wanted if self._running else None
+            self._finish((wanted or JobState.INTERRUPTED) if message.interrupted else JobState.DONE)
+
+    @_on.register
+    def _(self, message: Failed) -> None:
+        if self._is_current(message.job_id):
+            self._finish(JobState.FAILED, message.error)
+
+    @_on.register
+    def _(self, message: Unusable) -> None:
+        self._health.hopeless = message.error
+
+    @_on.register
+    def _(self, message: Exit) -> None:
+        how = _how(message)
+        log.warning("The worker process %s", how)
+        running, self._running = self._running, None
+        self.progress = self.preview = None
+        if running is not None:
+            self._settle(running, message)
+        self._count_death(how)
+
+    def _settle(self, running: _Running, exit: Exit) -> None:
+        """Decide what becomes of a job whose worker died."""
+        job = running.job
+        if running.wanted is not None:
+            self._store.finish(job.id, running.wanted)
+        elif job.attempts < self._patience.attempts:
+            self._store.add_notice(job.id, f"The worker process {exit}; the job was started again.")
+            self._store.requeue(job.id)
+            self._tell_queue()
+        else:
+            self._store.finish(job.id, JobState.FAILED, _reason(exit, job.attempts))
+
+    # Telling
+
+    def _set_status(self, state: WorkerState, message: str = "", *, device: str | None = None) -> None:
+        status = WorkerStatus(state=state, device=self.status.device if device is None else device, message=message)
+        if status != self.status:
+            self.status = status
+            self._publish("worker", status.model_dump(mode="json"))
+
+    def _tell_queue(self) -> None:
+        self._publish("queue", {"ids": list(self._store.queue())})
+
+    def _publish(self, kind: EventKind, data: Mapping[str, object], job_id: str | None = None) -> None:
+        self._bus.publish(Event(kind=kind, data=data, job_id=job_id))
+
+
+def _run(job: Job) -> Run:
+    return Run(
+        job_id=job.id,
+        request=job.request.model_dump(mode="json"),
+        settings=job.settings.model_dump(mode="json"),
+        made=tuple(picture.index for picture in job.pictures),
+    )
+
+
+def _progress(message: StepDone, running: _Running) -> Progress:
+    """The progress that `message` means; its end is foreseen from the pace since the first report."""
+    done = (message.batch + message.step / max(1, message.steps)) / max(1, message.batches)
+    now = time.monotonic()
+    if running.first is None:
+        running.first = (now, done)
+    began, at = running.first
+    eta = (now - began) / (done - at) * (1 - done) if done > at else None
+    return Progress(**message.model_dump(), progress=min(1.0, done), eta=eta)
+
+
+def _how(exit: Exit) -> str:
+    """How the worker ended, with the last thing it printed when it ended by an error of its own."""
+    return f"{exit} after printing: {exit.printed[-1]}" if exit.printed and exit.code > 0 else str(exit)
+
+
+def _reason(exit: Exit, attempts: int) -> str:
+    """Why a job failed whose worker died, and what can be done."""
+    advice = (
+        "The system was probably out of memory: make the picture or the batch smaller, or close other programs."
+        if exit.looks_like_out_of_memory
+        else "Other jobs go on. If it happens again, try a smaller picture or leave out networks; "
+        "the log shows what the worker printed last."
+    )
+    return f"The worker process {_how(exit)} while it made this picture, {attempts} times. {advice}"

@@ -1,0 +1,71 @@
+"""A queue with a scripted worker behind it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from modules.jobs import EventBus, Job, Jobs, JobStore, Patience, Supervisor
+from modules.params import Settings, Txt2ImgRequest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 30.0
+
+
+@dataclass
+class Bench:
+    """A started queue; `folder` is where the fake worker leaves its traces."""
+
+    jobs: Jobs
+    store: JobStore
+    bus: EventBus
+    supervisor: Supervisor
+    folder: Path
+
+    def submit(self, prompt: str, **fields: object) -> Job:
+        return self.jobs.submit(Txt2ImgRequest(prompt=prompt, **fields))
+
+    def done(self, job: Job) -> Job:
+        over = self.jobs.wait(job.id, SECONDS)
+        assert over.state.is_final, over
+        return over
+
+    def worker_pids(self) -> list[int]:
+        starts = self.folder / "starts"
+        return [int(line) for line in starts.read_text().split()] if starts.exists() else []
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
+    benches: list[Bench] = []
+
+    def make(behaviour: str = "good", *, start: bool = True, file: str | None = None, **patience: float) -> Bench:
+        store = JobStore(tmp_path / file if file else None)
+        bus = EventBus(store.events_after, store.last_event_id())
+        store.announce = bus.publish
+        command = [sys.executable, str(Path(__file__).with_name("fake_worker.py")), behaviour, str(tmp_path)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        limits = Patience(**{"first_delay": 0.01, "to_stop": 0.2, **patience})
+        supervisor = Supervisor(store, bus, command, settings=Settings, env=env, patience=limits)
+        bench = Bench(Jobs(store, bus, supervisor), store, bus, supervisor, tmp_path)
+        benches.append(bench)
+        if start:
+            bench.jobs.start()
+        return bench
+
+    yield make
+    for bench in benches:
+        bench.jobs.close()
+
+
+@pytest.fixture
+def bench(make_bench: MakeBench) -> Bench:
+    return make_bench()
