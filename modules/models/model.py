@@ -33,6 +33,8 @@ class Model:
     """(width, height) in pixels that the model was trained at."""
     cfg_scale: float | None
     """Guidance the file asks for, or None where it says nothing."""
+    rgb: torch.Tensor
+    """(5, 3) float32 on the CPU: a latent of the UNet's scale and a 1, times this, is roughly its colour in [0, 1]."""
     path: Path
     device: torch.device
     dtype: torch.dtype

@@ -30,6 +30,7 @@ def small_model(dtype: torch.dtype = torch.float32) -> Model:
         alphas_cumprod=torch.ones(1000),
         native_size=(512, 512),
         cfg_scale=None,
+        rgb=torch.zeros(5, 3),
         path=Path("small.safetensors"),
         device=torch.device("cpu"),
         dtype=dtype,

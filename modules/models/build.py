@@ -1,0 +1,72 @@
+"""Modules made without ever initialising a weight, and filled from a file.
+
+diffusers and transformers take four seconds to import, which whoever only patches a model need not wait for; so they
+are imported where a module is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import nn
+
+from modules.models.checkpoint import Part
+from modules.params import BadFile
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def build_unet(part: Part, *, device: torch.device, dtype: torch.dtype) -> UNet2DConditionModel:
+    """The UNet with the weights of `part`. Raises BadFile where one is missing or has another shape."""
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(dict(part.config))
+    return _filled(unet, part, "UNet", device, dtype)
+
+
+def build_vae(part: Part, *, device: torch.device, dtype: torch.dtype) -> AutoencoderKL:
+    """The VAE with the weights of `part`. Errors as `build_unet`."""
+    from diffusers import AutoencoderKL
+
+    with torch.device("meta"):
+        vae = AutoencoderKL.from_config(dict(part.config))
+    return _filled(vae, part, "VAE", device, dtype)
+
+
+def build_text_encoder(part: Part, *, device: torch.device, dtype: torch.dtype) -> CLIPTextModel:
+    """The text encoder with the weights of `part`. Errors as `build_unet`."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with torch.device("meta"):
+        encoder = CLIPTextModel(CLIPTextConfig(**part.config))
+    positions = encoder.config.max_position_embeddings
+    # counted rather than read: a checkpoint may lack them, or hold them as half-precision numbers
+    encoder.embeddings.position_ids = torch.arange(positions, device=device).unsqueeze(0)
+    return _filled(encoder, part, "text encoder", device, dtype)
+
+
+def _filled(module: Module, part: Part, name: str, device: torch.device, dtype: torch.dtype) -> Module:
+    """The module with copies of the tensors as its frozen weights: one allocation for each, no initialisation."""
+    expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    missing = sorted(expected.keys() - part.tensors.keys())
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BadFile(part.path, f"lacks the {name}'s weight {missing[0]}{more}. The file is incomplete.")
+    for key, shape in expected.items():
+        got = tuple(part.tensors[key].shape)
+        if got != shape:
+            raise BadFile(part.path, f"has a {name} weight {key} of shape {got} where {shape} belongs.")
+    weights = {key: _copied(part.tensors[key], device, dtype) for key in expected}
+    module.load_state_dict(weights, assign=True)
+    return module.requires_grad_(False).eval()
+
+
+def _copied(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A contiguous copy, since the tensor may be a view of a file that others can change."""
+    return torch.empty(tensor.shape, device=device, dtype=dtype).copy_(tensor)

@@ -1,0 +1,143 @@
+"""What tensor shapes cannot tell about a checkpoint: head and group counts, the prediction type, its native size."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from modules.models.model import Prediction
+from modules.params import BadFile
+
+Value = TypeVar("Value")
+CLIP_HEAD_WIDTH = 64
+LATENT_PIXELS = 8
+PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "eps": "epsilon", "v": "v", "v_prediction": "v"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The values of SD 1.x, unless a file says otherwise."""
+
+    unet_heads: int = 8
+    unet_groups: int = 32
+    vae_groups: int = 32
+    clip_heads: int | None = None
+    """None: one head for every 64 channels."""
+    prediction_type: Prediction = "epsilon"
+    native_size: tuple[int, int] = (512, 512)
+    cfg_scale: float | None = None
+    scale_factor: float = 0.18215
+    linear_start: float = 0.00085
+    linear_end: float = 0.012
+
+
+def read_facts(path: Path, metadata: Mapping[str, str]) -> Facts:
+    """The facts of a checkpoint: an A1111 `.yaml` beside it first, then its metadata, then SD 1.x.
+
+    Raises BadFile for a value that cannot be meant.
+    """
+    return replace(Facts(), **(_from_metadata(path, metadata) | _from_yaml(path.with_suffix(".yaml"))))
+
+
+def _from_metadata(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    readers: dict[str, tuple[str, Callable[[str], Any]]] = {
+        "unet_heads": ("tagbrush.unet.heads", _count),
+        "unet_groups": ("tagbrush.unet.groups", _count),
+        "vae_groups": ("tagbrush.vae.groups", _count),
+        "clip_heads": ("tagbrush.clip.heads", _count),
+        "cfg_scale": ("tagbrush.cfg_scale", _positive),
+        "prediction_type": ("modelspec.prediction_type", _prediction),
+        "native_size": ("modelspec.resolution", _size),
+    }
+    return {fact: _value(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)}
+
+
+def _from_yaml(path: Path) -> dict[str, Any]:
+    """Of the training configuration that A1111 reads: the keys that matter for running the model."""
+    if not path.is_file():
+        return {}
+    try:
+        params = _at(yaml.safe_load(path.read_text(encoding="utf-8-sig")), "model", "params")
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise BadFile(path, f"is not YAML ({str(error).partition(chr(10))[0]}). Mend or delete it.") from error
+    readers: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
+        "unet_heads": (("unet_config", "params", "num_heads"), _count),
+        "prediction_type": (("parameterization",), _prediction),
+        "native_size": (("image_size",), _latent_side),
+        "scale_factor": (("scale_factor",), _positive),
+        "linear_start": (("linear_start",), _positive),
+        "linear_end": (("linear_end",), _positive),
+    }
+    found = {fact: (".".join(keys), _at(params, *keys), read) for fact, (keys, read) in readers.items()}
+    facts = {fact: _value(path, key, got, read) for fact, (key, got, read) in found.items() if got not in (None, -1)}
+    return facts | _from_clip_folder(path.parent, _at(params, "cond_stage_config", "params", "version"))
+
+
+def _from_clip_folder(beside: Path, version: Any) -> dict[str, Any]:
+    """The head count of a text encoder whose configuration lies in a folder beside the checkpoint."""
+    if not isinstance(version, str) or not re.fullmatch(r"[\w-]+", version):
+        return {}
+    config = beside / version / "config.json"
+    if not config.is_file():
+        return {}
+    heads = _at(read_json(config), "num_attention_heads")
+    return {} if heads is None else {"clip_heads": _value(config, "num_attention_heads", heads, _count)}
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises BadFile where there is none or it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadFile(path, f"cannot be read in {path.parent} ({error.strerror or error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise BadFile(path, f"is not JSON ({error}). Download it again.") from error
+
+
+def _at(tree: Any, *keys: str) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _value(path: Path, key: str, got: Any, read: Callable[[Any], Value]) -> Value:
+    try:
+        return read(got)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise BadFile(path, f"says {key} = {got!r}, which no model can mean.") from error
+
+
+def _count(got: Any) -> int:
+    count = int(got)
+    if not 1 <= count <= 4096:
+        raise ValueError(count)
+    return count
+
+
+def _positive(got: Any) -> float:
+    number = float(got)
+    if not 0 < number < 1000:
+        raise ValueError(number)
+    return number
+
+
+def _prediction(got: Any) -> Prediction:
+    return PREDICTIONS[str(got).strip().lower()]
+
+
+def _size(got: Any) -> tuple[int, int]:
+    width, height = (int(side) for side in str(got).lower().split("x"))
+    if not all(64 <= side <= 8192 and side % LATENT_PIXELS == 0 for side in (width, height)):
+        raise ValueError(got)
+    return width, height
+
+
+def _latent_side(got: Any) -> tuple[int, int]:
+    side = int(got) * LATENT_PIXELS
+    return _size(f"{side}x{side}")

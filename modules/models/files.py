@@ -1,0 +1,102 @@
+"""Tensors by name, read from a file that need not be trusted."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from modules.catalogue import check_pickle
+from modules.params import BadFile
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weights file holds: tensors by name and the text metadata of its header.
+
+    Tensors may be views of the file on disk: copy before writing to one, or before the file may change.
+    """
+
+    path: Path
+    tensors: Mapping[str, torch.Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def under(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The tensors whose name begins with `prefix`, by the rest of their name."""
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+
+def read_weights(path: Path) -> Weights:
+    """The tensors of a `.safetensors` file, or of a PyTorch file that passes the whitelisting scan.
+
+    Raises BadFile where the file is damaged, of another kind, or would run code.
+    """
+    if not path.is_file():
+        raise BadFile(path, f"does not exist in {path.parent}. Refresh the list of models.")
+    if path.suffix.lower() in {".safetensors", ".sft"}:
+        return _read_safetensors(path)
+    return Weights(path, _tensors(path, read_pickled(path)))
+
+
+def read_pickled(path: Path) -> Any:
+    """The object that `torch.save` wrote: containers, numbers and tensors, nothing that runs. Raises BadFile."""
+    check_pickle(path)
+    try:
+        with _harmless_classes():
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise BadFile(path, f"is damaged or no weights file ({_first_line(error)}). Download it again.") from error
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return Weights(path, {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        reason = f"is cut short, damaged or no safetensors file ({_first_line(error)}). Download it again."
+        raise BadFile(path, reason) from error
+
+
+def _tensors(path: Path, content: Any) -> dict[str, torch.Tensor]:
+    """The state dict of a training checkpoint, or the content itself, without what is no tensor."""
+    while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise BadFile(path, f"holds a {type(content).__name__} where weights by name were expected.")
+    tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+    if not tensors or not all(isinstance(name, str) for name in tensors):
+        raise BadFile(path, "holds no weights by name.")
+    return tensors
+
+
+class _ModelCheckpoint:
+    """Stands for the Lightning callback that SD 1.x training files mention, and that nothing here needs."""
+
+
+@contextmanager
+def _harmless_classes() -> Iterator[None]:
+    """Inside, torch.load also takes the number types of NumPy and the stand-in above; the scan knows both."""
+    scalar = np.core.multiarray.scalar if int(np.__version__[0]) < 2 else np._core.multiarray.scalar
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    number_types = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    with torch.serialization.safe_globals(
+        [
+            (_ModelCheckpoint, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+            *((scalar, name) for name in names),
+            np.dtype,
+            *number_types,
+        ]
+    ):
+        yield
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

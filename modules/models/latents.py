@@ -1,0 +1,74 @@
+"""Pictures <-> latents, one picture at a time so that a batch takes no more memory than one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from modules.models.model import Model
+from modules.params import TagbrushError
+
+
+class NotANumber(TagbrushError):
+    """A network gave something that is no number; says which, and the remedy."""
+
+
+@torch.inference_mode()
+def decode(model: Model, latents: torch.Tensor) -> torch.Tensor:
+    """(B, 4, h, w) latents of the UNet's scale -> (B, 3, 8h, 8w) float32 pixels in [0, 1], on the model's device.
+
+    A VAE in half precision that overflows is asked again in float32. Raises NotANumber where even that fails.
+    """
+    scaled = latents.float() / model.scale_factor
+    pictures = [_reliably(model, _decode_one, latent[None]) for latent in scaled]
+    return torch.cat(pictures).div(2).add(0.5).clamp(0, 1)
+
+
+@torch.inference_mode()
+def encode(model: Model, pixels: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+    """(B, 3, H, W) pixels in [0, 1] -> (B, 4, H/8, W/8) float32 latents of the UNet's scale, on the model's device.
+
+    `noise` draws from the distribution that the VAE gives; without it the result is its mean. Errors as `decode`.
+    """
+    moments = torch.cat([_reliably(model, _encode_one, picture[None] * 2 - 1) for picture in pixels.float()])
+    mean, log_variance = moments.chunk(2, dim=1)
+    if noise is not None:
+        mean = mean + torch.exp(log_variance.clamp(-30, 20) / 2) * noise.to(mean)
+    return mean * model.scale_factor
+
+
+def _decode_one(model: Model, latent: torch.Tensor) -> torch.Tensor:
+    return model.vae.decode(latent).sample
+
+
+def _encode_one(model: Model, picture: torch.Tensor) -> torch.Tensor:
+    """(1, 8, H/8, W/8): mean and log variance."""
+    return model.vae.encode(picture).latent_dist.parameters
+
+
+def _reliably(model: Model, run: Callable[[Model, torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:
+    dtype = model.vae.dtype
+    if not given.isfinite().all():
+        raise NotANumber(
+            "The latents are not numbers: the UNet overflowed. Use another sampler or a lower CFG scale, "
+            "or start with --device cpu to compute in full precision."
+        )
+    result = run(model, given.to(model.device, dtype)).float()
+    if result.isfinite().all():
+        return result
+    if dtype is not torch.float32:
+        result = _in_float32(model, run, given)
+    if result.isfinite().all():
+        return result
+    raise NotANumber(f"The VAE of {model.path.name} gives no picture (NaN). Choose another under Settings, SD VAE.")
+
+
+def _in_float32(model: Model, run: Callable[[Model, torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:
+    dtype = model.vae.dtype
+    try:
+        model.vae.float()
+        return run(model, given.to(model.device))
+    finally:
+        # halves survive the way to float32 and back bit for bit
+        model.vae.to(dtype)
