@@ -1,0 +1,27 @@
+"""Noise sources, noise levels, guidance and samplers as functions: what lies between noise and a picture's latents."""
+
+from .course import Course, SigmaCourse, TimestepCourse, ddim_timesteps, plot_course
+from .guidance import Guidance, Predict, Scheduled
+from .levels import NoiseLevels
+from .noise import ImageNoise, Source
+from .philox import Philox
+from .samplers import Step
+from .schedules import SCHEDULES, sigmas
+
+__all__ = [
+    "SCHEDULES",
+    "Course",
+    "Guidance",
+    "ImageNoise",
+    "NoiseLevels",
+    "Philox",
+    "Predict",
+    "Scheduled",
+    "SigmaCourse",
+    "Source",
+    "Step",
+    "TimestepCourse",
+    "ddim_timesteps",
+    "plot_course",
+    "sigmas",
+]
