@@ -1,6 +1,29 @@
 """What files there are: checkpoints, VAEs and networks, their contents, previews and hashes."""
 
+from .catalogue import Catalogue
+from .entries import KINDS, Entry, Facts, Family, Kind, entry_id
+from .folders import Folders
+from .headers import Header, read_header
 from .pickles import UnsafePickle, check_pickle, read_stubs
+from .previews import Preview
 from .stubs import Global, Opaque, TensorStub
 
-__all__ = ["Global", "Opaque", "TensorStub", "UnsafePickle", "check_pickle", "read_stubs"]
+__all__ = [
+    "KINDS",
+    "Catalogue",
+    "Entry",
+    "Facts",
+    "Family",
+    "Folders",
+    "Global",
+    "Header",
+    "Kind",
+    "Opaque",
+    "Preview",
+    "TensorStub",
+    "UnsafePickle",
+    "check_pickle",
+    "entry_id",
+    "read_header",
+    "read_stubs",
+]

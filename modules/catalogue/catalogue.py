@@ -1,0 +1,331 @@
+"""The catalogue: every file there is, kept up to date, found by any of its names."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import match_checkpoint
+from .entries import KINDS, Entry, Facts, Kind
+from .examine import examine, full_metadata
+from .folders import Folders
+from .hashes import Algorithm, Hasher, legacy_hash
+from .index import Index, Known
+from .previews import Preview, read_preview
+from .scan import SUFFIXES, Found, Stamp, scan, stamp
+from .shelf import Shelf
+from .sidecars import merged, read_sidecar
+from .watch import Watch
+
+PATIENCE = 0.5
+"""Seconds that listing new files may take before the rest of them is examined in the background."""
+
+PERIOD = 2.0
+"""Seconds of examining in the background between two updates of the shelf."""
+
+Listener = Callable[[frozenset[Kind]], None]
+
+
+class Catalogue:
+    """The files in some folders. Safe to use from several threads; a second process may use the same index.
+
+    A kind is scanned when it is first asked for. Reading never waits for a scan that another thread makes, except
+    for that first one.
+    """
+
+    def __init__(self, folders: Folders, index: Path | None = None) -> None:
+        self.folders = folders
+        self._index = Index(index)
+        self._hasher = Hasher()
+        self._shelves: dict[Kind, Shelf] = {}
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._background: dict[Kind, threading.Thread] = {}
+        self._listeners: list[Listener] = []
+        self._watch: Watch | None = None
+        self._pending_hashes: dict[tuple[Stamp, Algorithm], Future[str]] = {}
+
+    def close(self) -> None:
+        """Stop watching, hashing and examining, and close the index."""
+        self._closing.set()
+        if self._watch is not None:
+            self._watch.close()
+        self._hasher.close()
+        for thread in list(self._background.values()):
+            thread.join()
+        self._index.close()
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What there is
+
+    def entries(self, kind: Kind) -> tuple[Entry, ...]:
+        """Every entry of the kind, in natural order of their paths."""
+        return self._shelf(kind).entries
+
+    def categories(self, kind: Kind) -> tuple[str, ...]:
+        """Every sub-folder with entries of the kind."""
+        return self._shelf(kind).categories
+
+    def get(self, kind: Kind, entry_id: str) -> Entry | None:
+        """The entry with the id."""
+        return self._shelf(kind).by_id.get(entry_id)
+
+    def search(
+        self,
+        kind: Kind,
+        text: str = "",
+        sort: str = "path",
+        order: str = "asc",
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> tuple[tuple[Entry, ...], int]:
+        """A page of the entries in which every word of the text occurs, and the number of all of them.
+
+        `sort` is one of path, name, created, modified, size (UnknownName for another); `order` is asc or desc.
+        """
+        return self._shelf(kind).search(text, sort=sort, descending=order == "desc", offset=offset, limit=limit)
+
+    def metadata(self, entry: Entry) -> dict[str, str]:
+        """All that the file says of itself; may raise BadFile."""
+        return full_metadata(entry.path) or dict(entry.metadata)
+
+    def preview(self, entry: Entry) -> Preview | None:
+        """The picture for the entry's card."""
+        return read_preview(entry)
+
+    # Finding by name
+
+    def find(self, kind: Kind, name: str) -> Entry | None:
+        """The entry that the name means, as the file is at this moment; None if there is none.
+
+        An unknown name, or a file that has changed since, makes the kind's folders be scanned once more.
+        """
+        return next(iter(self.matches(kind, name)), None)
+
+    def matches(self, kind: Kind, name: str) -> tuple[Entry, ...]:
+        """As `find`, with the other files that the name may mean behind the one that it does."""
+        return self._looked_up(kind, lambda shelf: shelf.matches(name))
+
+    def find_checkpoint(self, name: str) -> Entry | None:
+        """The checkpoint with the title, path, name or hash, in whole or in part (D012)."""
+
+        def look_up(shelf: Shelf) -> tuple[Entry, ...]:
+            found = shelf.matches(name) or match_checkpoint(name, shelf.entries, legacy_hash)
+            return found[:1]
+
+        return next(iter(self._looked_up("checkpoint", look_up)), None)
+
+    def vae_beside(self, checkpoint: Entry) -> Entry | None:
+        """The VAE with the checkpoint's exact stem (D021): beside it, else in the VAE folders."""
+        names = {checkpoint.name, f"{checkpoint.name}.vae"}
+        found = [entry for entry in self.entries("vae") if entry.name in names]
+        beside = [entry for entry in found if entry.path.parent == checkpoint.path.parent]
+        return next(iter(beside or found), None)
+
+    def _looked_up(self, kind: Kind, look_up: Callable[[Shelf], tuple[Entry, ...]]) -> tuple[Entry, ...]:
+        found = look_up(self._shelf(kind))
+        if not found or any(stamp(entry.path) != _stamp_of(entry) for entry in found):
+            self.refresh(kind, patience=None)
+            found = look_up(self._shelf(kind))
+        return tuple(entry if entry.examined else self._examined(entry) for entry in found)
+
+    # Keeping up to date
+
+    def refresh(self, kind: Kind | None = None, *, patience: float | None = PATIENCE) -> frozenset[Kind]:
+        """The kinds, of the one given or all, whose entries are not what they were.
+
+        New files are examined for `patience` seconds; the rest are listed by name and examined in the background. None
+        waits until all is known.
+        """
+        kinds = KINDS if kind is None else (kind,)
+        return frozenset(each for each in kinds if self._refresh(each, patience))
+
+    def watch(self, callback: Listener) -> None:
+        """Call back, from another thread, with the kinds that changed, whenever files come, go or change."""
+        self._listeners.append(callback)
+        with self._lock:
+            if self._watch is None:
+                self._watch = Watch(self._watched_folders, self._folders_changed)
+
+    def _watched_folders(self) -> dict[Kind, tuple[Path, ...]]:
+        watched = {kind: self.folders.of(kind) for kind in KINDS}
+        watched["vae"] += self.folders.checkpoints
+        return watched
+
+    def _folders_changed(self, kinds: frozenset[Kind]) -> None:
+        self._tell(frozenset(kind for kind in kinds if self.refresh(kind)))
+
+    def _tell(self, kinds: frozenset[Kind]) -> None:
+        if kinds and not self._closing.is_set():
+            for listener in list(self._listeners):
+                listener(kinds)
+
+    def _shelf(self, kind: Kind) -> Shelf:
+        shelf = self._shelves.get(kind)
+        if shelf is None:
+            with self._lock:
+                if kind not in self._shelves:
+                    self._refresh(kind, PATIENCE)
+                shelf = self._shelves[kind]
+        return shelf
+
+    def _refresh(self, kind: Kind, patience: float | None) -> bool:
+        """Whether scanning the kind once more gave other entries than before."""
+        with self._lock:
+            neighbours = self.folders.checkpoints if kind == "vae" else ()
+            found = scan(kind, self.folders.of(kind), neighbours)
+            before = self._shelves.get(kind)
+            facts = self._facts(kind, found, before, patience)
+            sidecars = self._sidecars([place for item in found for place in item.sidecars])
+            hashes = self._index.hashes("sha256")
+            shelf = Shelf([_entry(kind, item, facts.get(_key(item.stamp)), sidecars, hashes) for item in found])
+            self._shelves[kind] = shelf
+            if len(facts) < len(found):
+                self._examine_in_background(kind)
+            return before is None or before.entries != shelf.entries
+
+    def _facts(self, kind: Kind, found: Sequence[Found], before: Shelf | None, patience: float | None) -> Known:
+        """The facts of the files found: those on the shelf before, those in the index, and what patience allows."""
+        wanted = {_key(item.stamp): item.stamp for item in found}
+        known: Known = {_key(_stamp_of(entry)): entry.facts for entry in before.entries} if before else {}
+        if not wanted.keys() <= known.keys():
+            known |= self._index.facts(kind)
+        unknown = [place for key, place in wanted.items() if key not in known]
+        known |= self._examine(kind, unknown, patience)
+        return {key: known[key] for key in wanted if key in known}
+
+    def _sidecars(self, places: Sequence[Stamp]) -> Known:
+        """The contents of sidecars, read where they are new."""
+        if not places:
+            return {}
+        known = self._index.sidecars()
+        fresh = {place: read_sidecar(place.path) for place in places if _key(place) not in known}
+        self._index.save_sidecars(fresh)
+        return known | {_key(place): contents for place, contents in fresh.items()}
+
+    def _examine(self, kind: Kind, places: Sequence[Stamp], patience: float | None) -> Known:
+        """The facts of as many files as there is patience for."""
+        deadline = None if patience is None else time.monotonic() + patience
+        examined: dict[Stamp, Facts] = {}
+        for place in places:
+            if self._closing.is_set() or (deadline is not None and time.monotonic() > deadline):
+                break
+            examined[place] = examine(kind, place.path)
+        self._index.save_facts(kind, examined)
+        return {_key(place): facts for place, facts in examined.items()}
+
+    def _examine_in_background(self, kind: Kind) -> None:
+        """Have a thread examine what is on the shelf by name only, and show what it finds from time to time."""
+        if kind in self._background:
+            return
+
+        def work() -> None:
+            while not self._closing.is_set():
+                with self._lock:
+                    places = [_stamp_of(entry) for entry in self._shelves[kind].entries if not entry.examined]
+                    if not places:
+                        del self._background[kind]
+                        return
+                self._examine(kind, places, PERIOD)
+                if self._refresh(kind, 0):
+                    self._tell(frozenset({kind}))
+
+        self._background[kind] = threading.Thread(target=work, name=f"catalogue {kind}", daemon=True)
+        self._background[kind].start()
+
+    def _examined(self, entry: Entry) -> Entry:
+        """The entry with its facts, whatever the background has got to."""
+        place = _stamp_of(entry)
+        facts = self._examine(entry.kind, [place], None)
+        return replace(entry, facts=facts.get(_key(place), Facts()), examined=True)
+
+    # Hashes
+
+    def sha256(self, entry: Entry) -> Future[str]:
+        """The SHA-256 of the file's contents to come; at once if it is known."""
+        return self._hash(entry, "sha256")
+
+    def shorthash(self, entry: Entry) -> Future[str]:
+        """The digits that infotexts show: 12 of a LoRA or embedding, 10 of the other kinds (D046)."""
+        short: Future[str] = Future()
+        if entry.kind == "lora" and (stored := entry.metadata.get("sshs_model_hash")):
+            short.set_result(stored[:12])
+            return short
+        addnet = entry.kind == "lora" and entry.path.suffix.lower() == ".safetensors"
+        digits = 12 if entry.kind in ("lora", "embedding") else 10
+
+        def shorten(whole: Future[str]) -> None:
+            error = whole.exception()
+            if error is not None:
+                short.set_exception(error)
+            else:
+                short.set_result(whole.result()[:digits])
+
+        self._hash(entry, "addnet" if addnet else "sha256").add_done_callback(shorten)
+        return short
+
+    def _hash(self, entry: Entry, algorithm: Algorithm) -> Future[str]:
+        place = _stamp_of(entry)
+        known = self._index.hash_of(place, algorithm)
+        if known is not None:
+            future: Future[str] = Future()
+            future.set_result(known)
+            return future
+        with self._lock:
+            pending = self._pending_hashes.get((place, algorithm))
+            if pending is None:
+                pending = self._hasher.hash(entry.path, algorithm)
+                self._pending_hashes[place, algorithm] = pending
+                pending.add_done_callback(lambda done: self._hashed(entry, algorithm, done))
+        return pending
+
+    def _hashed(self, entry: Entry, algorithm: Algorithm, done: Future[str]) -> None:
+        """Keep a hash that was just computed, unless the file changed meanwhile."""
+        place = _stamp_of(entry)
+        self._pending_hashes.pop((place, algorithm), None)
+        if done.cancelled() or done.exception() is not None or stamp(entry.path) != place:
+            return
+        self._index.save_hash(place, algorithm, done.result())
+        if algorithm == "sha256" and self._refresh(entry.kind, 0):
+            self._tell(frozenset({entry.kind}))
+
+
+def _entry(kind: Kind, found: Found, facts: Facts | None, sidecars: Known, hashes: Known) -> Entry:
+    """The entry of a file found."""
+    parts: list[dict[str, Any]] = [sidecars.get(_key(place), {}) for place in found.sidecars]
+    path = found.stamp.path
+    return Entry(
+        kind=kind,
+        path=path,
+        root=found.root,
+        relative=found.relative,
+        name=path.stem if path.suffix.lower() in SUFFIXES[kind] else path.name,
+        size=found.stamp.size,
+        mtime_ns=found.stamp.mtime_ns,
+        created_ns=found.created_ns,
+        hidden=found.hidden,
+        examined=facts is not None,
+        facts=facts or Facts(),
+        preview=found.preview.path if found.preview else None,
+        preview_mtime_ns=found.preview.mtime_ns if found.preview else 0,
+        sidecar=merged(parts),
+        sha256=hashes.get(_key(found.stamp)),
+    )
+
+
+def _key(place: Stamp) -> tuple[str, int, int]:
+    return str(place.path), place.size, place.mtime_ns
+
+
+def _stamp_of(entry: Entry) -> Stamp:
+    return Stamp(entry.path, entry.size, entry.mtime_ns)

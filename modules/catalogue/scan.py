@@ -1,0 +1,215 @@
+"""Walking the folders: which files there are, and what lies beside them. No file is opened here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from .entries import Kind
+from .natural import natural_key
+
+SUFFIXES: Mapping[Kind, frozenset[str]] = MappingProxyType(
+    {
+        "checkpoint": frozenset({".safetensors", ".ckpt"}),
+        "vae": frozenset({".safetensors", ".ckpt", ".pt"}),
+        "lora": frozenset({".safetensors", ".ckpt", ".pt"}),
+        "hypernetwork": frozenset({".pt"}),
+        "embedding": frozenset({".safetensors", ".pt", ".bin"}),
+    }
+)
+PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+SIDECAR_ENDINGS = (".json", ".txt", ".description.txt")
+
+_PREVIEW_ENDINGS = tuple(ending for suffix in PREVIEW_SUFFIXES for ending in (suffix, f".preview{suffix}"))
+_VAE_ENDINGS = tuple(f".vae{suffix}" for suffix in SUFFIXES["vae"])
+_DIFFUSERS_MARK = "model_index.json"
+_WEIGHTS = (".safetensors", ".bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A file and the two figures that change when its contents do; compare with !=, never with <."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of the kind looked for, and its companions: a preview picture and sidecars (D060, D061)."""
+
+    stamp: Stamp
+    root: Path
+    relative: str
+    created_ns: int
+    preview: Stamp | None
+    sidecars: tuple[Stamp, ...]
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it lies in a folder, or has a name, that begins with a dot."""
+        return any(part.startswith(".") for part in self.relative.split("/"))
+
+
+def scan(kind: Kind, roots: Iterable[Path], vae_neighbours: Iterable[Path] = ()) -> list[Found]:
+    """The files of the kind below the roots, in natural order of their relative paths.
+
+    Links are followed, and each folder is visited once however many links lead there. A file with the same relative
+    path in an earlier root hides a later one, so that a user's own file replaces a shipped one. Empty files, folders
+    that may not be read and roots that do not exist are passed over. For VAEs, `vae_neighbours` are the checkpoints'
+    folders, where only `*.vae.*` counts.
+    """
+    wanted = _is_no_vae if kind == "checkpoint" else _is_any
+    found: dict[str, Found] = {}
+    for places, test in ((roots, wanted), (vae_neighbours, _is_vae)):
+        visited: set[str] = set()
+        for root in places:
+            for listing in _walk(root, visited):
+                for item in _files(kind, root, listing, test):
+                    found.setdefault(item.relative, item)
+    return sorted(found.values(), key=lambda item: natural_key(item.relative))
+
+
+def _is_any(name: str) -> bool:
+    return True
+
+
+def _is_vae(name: str) -> bool:
+    return name.lower().endswith(_VAE_ENDINGS)
+
+
+def _is_no_vae(name: str) -> bool:
+    return not _is_vae(name)
+
+
+def stamp(path: Path) -> Stamp | None:
+    """The stamp of a file, or of a folder in diffusers' layout; None if it is gone."""
+    try:
+        if path.is_dir():
+            return _folder_stamp(path)
+        status = path.stat()
+    except OSError:
+        return None
+    return Stamp(path, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """One folder: its place below the root ("" or "a/b/"), and its files and model folders by name."""
+
+    prefix: str
+    files: Mapping[str, os.DirEntry[str]]
+    model_folders: tuple[str, ...]
+
+
+def _walk(root: Path, visited: set[str]) -> Iterator[_Listing]:
+    """Every folder below the root that has not been visited, parents first."""
+    waiting = [(str(root), "")]
+    while waiting:
+        folder, prefix = waiting.pop()
+        real = os.path.realpath(folder)
+        if real in visited:
+            continue
+        visited.add(real)
+        files, subfolders = _list(folder)
+        models = tuple(name for name in subfolders if os.path.isfile(os.path.join(folder, name, _DIFFUSERS_MARK)))
+        yield _Listing(prefix, files, models)
+        deeper = [name for name in subfolders if name not in models]
+        waiting += [
+            (os.path.join(folder, name), f"{prefix}{name}/") for name in sorted(deeper, key=natural_key, reverse=True)
+        ]
+
+
+def _list(folder: str) -> tuple[dict[str, os.DirEntry[str]], list[str]]:
+    """The files and the sub-folders of a folder; none of either if it cannot be read."""
+    files: dict[str, os.DirEntry[str]] = {}
+    subfolders: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    subfolders.append(entry.name)
+                else:
+                    files[entry.name] = entry
+    except OSError:
+        return {}, []
+    return files, subfolders
+
+
+def _files(kind: Kind, root: Path, listing: _Listing, wanted: Callable[[str], bool]) -> Iterator[Found]:
+    """The files of the kind in one folder."""
+    beside = {name.lower(): entry for name, entry in sorted(listing.files.items(), reverse=True)}
+    for name, entry in listing.files.items():
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() not in SUFFIXES[kind] or not wanted(name) or not _is_nameable(name):
+            continue
+        status = _status(entry)
+        if status is None or status.st_size == 0:
+            continue
+        relative = f"{listing.prefix}{name}"
+        folder = root / listing.prefix
+        yield Found(
+            stamp=Stamp(root / relative, status.st_size, status.st_mtime_ns),
+            root=root,
+            relative=relative,
+            created_ns=_created_ns(status),
+            preview=_first(folder, beside, stem, _PREVIEW_ENDINGS),
+            sidecars=_all(folder, beside, stem, SIDECAR_ENDINGS),
+        )
+    if kind == "checkpoint":
+        yield from _model_folders(root, listing)
+
+
+def _is_nameable(name: str) -> bool:
+    """Whether the name is text, and not the shadow ("._name") that macOS writes beside files on foreign disks."""
+    return not name.startswith("._") and not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _model_folders(root: Path, listing: _Listing) -> Iterator[Found]:
+    """The folders in diffusers' layout within one folder; each is a checkpoint."""
+    for name in filter(_is_nameable, listing.model_folders):
+        relative = f"{listing.prefix}{name}"
+        path = root / relative
+        stamped = stamp(path)
+        if stamped is not None:
+            yield Found(stamped, root, relative, stamped.mtime_ns, None, ())
+
+
+def _folder_stamp(folder: Path) -> Stamp:
+    """The stamp of a folder in diffusers' layout: the sum of its weights' sizes and their latest mtime."""
+    weights = [path.stat() for path in sorted(folder.glob("*/*")) if path.suffix in _WEIGHTS]
+    marks = [status.st_mtime_ns for status in (*weights, folder.stat())]
+    return Stamp(folder, sum(status.st_size for status in weights), max(marks))
+
+
+def _first(folder: Path, beside: Mapping[str, os.DirEntry[str]], stem: str, endings: Iterable[str]) -> Stamp | None:
+    """The stamp of the first companion that is there."""
+    for ending in endings:
+        entry = beside.get(f"{stem}{ending}".lower())
+        status = _status(entry) if entry else None
+        if entry and status:
+            return Stamp(folder / entry.name, status.st_size, status.st_mtime_ns)
+    return None
+
+
+def _all(folder: Path, beside: Mapping[str, os.DirEntry[str]], stem: str, endings: Iterable[str]) -> tuple[Stamp, ...]:
+    """The stamps of every companion that is there."""
+    found = (_first(folder, beside, stem, (ending,)) for ending in endings)
+    return tuple(companion for companion in found if companion is not None)
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """The status of what the entry leads to; None for a broken link."""
+    try:
+        return entry.stat()
+    except OSError:
+        return None
+
+
+def _created_ns(status: os.stat_result) -> int:
+    """When the file came to be, as nearly as the system remembers."""
+    return getattr(status, "st_birthtime_ns", None) or status.st_ctime_ns
