@@ -1,0 +1,42 @@
+"""What a person is told when a network, or a part of it, is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from modules.networks.families import a_model, called
+from modules.params import BadFile, TagbrushError
+
+Kind = Literal["lora", "hypernet", "embedding"]
+LABELS: dict[str, str] = {"lora": "LoRA", "hypernet": "Hypernetwork", "embedding": "Embedding"}
+NAMES_SHOWN = 3
+
+
+class NetworkMisfit(TagbrushError):
+    """A network whose file is whole, but which was made for another kind of model than the one in use."""
+
+    def __init__(self, name: str, *, made_for: str, model: str, because: str = "") -> None:
+        self.name, self.made_for, self.model = name, made_for, model
+        reason = f" ({because})" if because else ""
+        super().__init__(
+            f"{name}: made for {called(made_for)}, this is {a_model(model)}{reason}. "
+            f"Choose a checkpoint of the kind that it was made for."
+        )
+
+
+def describe(kind: Kind, name: str, error: TagbrushError) -> str:
+    """One sentence on why a network is missing from the picture, for the page, the infotext's notices and the API."""
+    reason = error.reason if isinstance(error, BadFile) else str(error).removeprefix(f"{name}: ")
+    return f'{LABELS[kind]} "{name}" was left out: {reason}'
+
+
+def describe_partial(kind: Kind, name: str, unmatched: Sequence[str], total: int) -> str:
+    """One sentence on those of a network's `total` layers that the model does not have; "" where there are none."""
+    if not unmatched:
+        return ""
+    shown = ", ".join(unmatched[:NAMES_SHOWN]) + (", ..." if len(unmatched) > NAMES_SHOWN else "")
+    return (
+        f'{LABELS[kind]} "{name}" was applied in part: {len(unmatched)} of its {total} layers '
+        f"do not fit this model ({shown})."
+    )

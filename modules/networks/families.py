@@ -1,0 +1,78 @@
+"""Which kind of model a network was made for, and how people call it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+FAMILIES: Mapping[str, str] = {
+    "sd1": "SD 1",
+    "sd2": "SD 2",
+    "sdxl": "SDXL",
+    "sd3": "SD 3",
+    "flux": "Flux",
+    "wan": "Wan",
+    "hunyuan": "HunyuanVideo",
+    "lumina": "Lumina",
+}
+"""Short name -> the name that a person knows."""
+
+ARTICLES = {"sd1": "an", "sd2": "an", "sdxl": "an", "sd3": "an"}
+CONTEXT_WIDTHS: Mapping[int, str] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+"""The width of the text that a UNet reads."""
+
+TELLING_NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"single_(transformer_)?blocks"), "flux"),
+    (re.compile(r"double_blocks"), "flux"),
+    (re.compile(r"joint_blocks|attn\.add_[kqv]_proj"), "sd3"),
+    (re.compile(r"^(lora_te2|lycoris_te2)_|^text_encoder_2\.|(^|[._])label_emb[._]"), "sdxl"),
+    (re.compile(r"(attentions[._]\d+|block(s[._]\d+)?[._]1)[._]transformer_blocks[._][1-9]"), "sdxl"),
+)
+"""Names of layers that one family alone has."""
+
+METADATA: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+    (key, re.compile(pattern, re.IGNORECASE), family)
+    for key, pattern, family in (
+        ("ss_base_model_version", "^sdxl", "sdxl"),
+        ("ss_base_model_version", "^sd_v1|^sd_1", "sd1"),
+        ("ss_base_model_version", "^sd_v2|^sd_2", "sd2"),
+        ("ss_base_model_version", "^sd3", "sd3"),
+        ("ss_base_model_version", "^flux", "flux"),
+        ("ss_base_model_version", "^wan", "wan"),
+        ("ss_base_model_version", "^hunyuan", "hunyuan"),
+        ("ss_base_model_version", "^lumina", "lumina"),
+        ("ss_v2", "^true$", "sd2"),
+        ("modelspec.architecture", "^stable-diffusion-xl", "sdxl"),
+        ("modelspec.architecture", "^stable-diffusion-v1", "sd1"),
+        ("modelspec.architecture", "^stable-diffusion-v2", "sd2"),
+        ("modelspec.architecture", "^stable-diffusion-3", "sd3"),
+        ("modelspec.architecture", "^flux", "flux"),
+    )
+)
+
+
+def family_of_names(names: Iterable[str]) -> str:
+    """The one family whose layers these are, or "" where the names do not tell."""
+    for name in names:
+        for pattern, family in TELLING_NAMES:
+            if pattern.search(name):
+                return family
+    return ""
+
+
+def family_of_metadata(metadata: Mapping[str, str]) -> str:
+    """The family that a file says it was trained on, or "" where it says nothing known here."""
+    for key, pattern, family in METADATA:
+        if pattern.search(str(metadata.get(key, ""))):
+            return family
+    return ""
+
+
+def called(family: str) -> str:
+    """What people call the family: "SDXL"; an unknown one is "another kind of model"."""
+    return FAMILIES.get(family, family or "another kind of model")
+
+
+def a_model(family: str) -> str:
+    """ "an SD 1 model", for the middle of a sentence."""
+    return f"{ARTICLES.get(family, 'a')} {called(family)} model" if family else "a model of another kind"

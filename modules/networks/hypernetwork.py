@@ -1,0 +1,191 @@
+"""Hypernetworks in the A1111 layout: small networks that bend the text before attention reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from modules.models import ContextPatch, Model, Pass, read_pickled
+from modules.networks.errors import NetworkMisfit
+from modules.networks.families import CONTEXT_WIDTHS
+from modules.networks.tensors import Identity, identity, owned
+from modules.params import BadFile
+
+Activation = Callable[[torch.Tensor], torch.Tensor]
+MAX_LAYERS = 64
+OLD_NAMES: Mapping[str, str] = MappingProxyType({"linear1": "linear.0", "linear2": "linear.1"})
+KEY = re.compile(r"linear\.(\d+)\.(weight|bias)")
+
+ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {
+        name.lower(): getattr(nn, name)
+        for name in (
+            *("CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid"),
+            *("Mish", "ReLU", "ReLU6", "RReLU", "SELU", "SiLU", "Sigmoid", "Softplus", "Softshrink", "Softsign"),
+            *("Tanh", "Tanhshrink"),
+        )
+    }
+    | {"swish": nn.Hardswish}
+)
+"""By the names in the files; "swish" has always been Hardswish."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer of a module: a matrix or a normalisation, and the activation after it."""
+
+    weight: torch.Tensor
+    """(out, in) of a matrix, (width,) of a normalisation."""
+    bias: torch.Tensor
+    activation: Activation | None = None
+
+    def __call__(self, context: torch.Tensor) -> torch.Tensor:
+        weight, bias = (tensor.to(context.device, context.dtype) for tensor in (self.weight, self.bias))
+        if weight.dim() == 1:
+            return functional.layer_norm(context, weight.shape, weight, bias)
+        bent = functional.linear(context, weight, bias)
+        return bent if self.activation is None else self.activation(bent)
+
+
+@dataclass(frozen=True, eq=False)
+class Bend:
+    """One module of a hypernetwork: context + strength · steps(context)."""
+
+    steps: tuple[Step, ...]
+
+    def __call__(self, context: torch.Tensor, strength: float) -> torch.Tensor:
+        """(B, M, width) -> the same shape."""
+        bent = context
+        for step in self.steps:
+            bent = step(bent)
+        return torch.add(context, bent, alpha=strength)
+
+
+@dataclass(frozen=True, eq=False)
+class Hypernetwork:
+    """A parsed file: two modules, for keys and for values, per width of context."""
+
+    path: Path
+    identity: Identity
+    title: str
+    """The name inside the file, or else the file's stem."""
+    bends: Mapping[int, tuple[Bend, Bend]]
+    step: int | None
+    """How long it was trained."""
+    nbytes: int
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def patches(self, model: Model, multiplier: float = 1.0, on: Pass = Pass.BOTH) -> tuple[ContextPatch, ...]:
+        """Patches of every attention whose context has one of the widths, self-attention among them.
+
+        None at strength 0. Raises NetworkMisfit where the model has no such width, or not that of its text.
+        """
+        text, made_for = int(model.unet.config.cross_attention_dim), self._family(model.family)
+        if made_for or not self.bends.keys() & {text, *model.unet.config.block_out_channels}:
+            because = f"it changes widths of {', '.join(map(str, sorted(self.bends)))}, the model's text has {text}"
+            raise NetworkMisfit(self.name, made_for=made_for, model=model.family, because=because)
+        if multiplier == 0:
+            return ()
+        return tuple(
+            ContextPatch(
+                width=width,
+                keys=partial(keys, strength=multiplier),
+                values=partial(values, strength=multiplier),
+                key=(self.identity, width, multiplier),
+                on=on,
+            )
+            for width, (keys, values) in self.bends.items()
+        )
+
+    def _family(self, model: str) -> str:
+        """The family whose texts it changes, or "" where its widths do not tell or fit the model's."""
+        shown = {CONTEXT_WIDTHS[width] for width in self.bends if width in CONTEXT_WIDTHS}
+        return shown.pop() if len(shown) == 1 and model not in shown else ""
+
+
+def load_hypernetwork(path: Path) -> Hypernetwork:
+    """The hypernetwork in a `.pt` file of A1111's layout, whatever its structure. Raises BadFile."""
+    file = identity(path)
+    content = read_pickled(path)
+    widths = [key for key in content if type(key) is int] if isinstance(content, Mapping) else []
+    if not widths:
+        raise BadFile(path, "is no hypernetwork: it has no modules by width. Check what kind of file it is.")
+    activation = _activation(path, content)
+    activate_output = bool(content.get("activate_output", True))
+    bends = {width: _pair(path, width, content[width], activation, activate_output) for width in widths}
+    steps = [step for pair in bends.values() for bend in pair for step in bend.steps]
+    trained = content.get("step")
+    return Hypernetwork(
+        path=path,
+        identity=file,
+        title=str(content.get("name") or path.stem),
+        bends=MappingProxyType(bends),
+        step=trained if isinstance(trained, int) else None,
+        nbytes=sum(step.weight.nbytes + step.bias.nbytes for step in steps),
+    )
+
+
+def _activation(path: Path, content: Mapping[Any, Any]) -> Activation | None:
+    name = content.get("activation_func")
+    if name is None or name == "linear":
+        return None
+    if name not in ACTIVATIONS:
+        raise BadFile(path, f'uses the activation "{name}"; known are: linear, {", ".join(sorted(ACTIVATIONS))}.')
+    return ACTIVATIONS[name]().eval()
+
+
+def _pair(path: Path, width: int, pair: Any, activation: Activation | None, activate_output: bool) -> tuple[Bend, Bend]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(side, Mapping) for side in pair):
+        raise BadFile(path, f"has no pair of modules for width {width}. Download it again.")
+    keys, values = (_bend(path, width, side, activation, activate_output) for side in pair)
+    return keys, values
+
+
+def _bend(
+    path: Path, width: int, state: Mapping[Any, Any], activation: Activation | None, activate_output: bool
+) -> Bend:
+    """The module whose layers these are: matrices and normalisations by their place in the row.
+
+    Their places leave gaps for activations and dropout, which therefore need not be read from the structure that the
+    file describes; dropout does nothing outside training.
+    """
+    layers = _by_place(path, state)
+    matrices = [place for place, parts in layers.items() if parts["weight"].dim() == 2]
+    steps, reached = [], width
+    for place, parts in layers.items():
+        weight, bias = parts["weight"], parts["bias"]
+        expected = (weight.shape[0], reached) if weight.dim() == 2 else (reached,)
+        if weight.dim() not in (1, 2) or tuple(weight.shape) != expected or bias.shape != weight.shape[:1]:
+            raise BadFile(path, f"has layers for width {width} that do not follow on each other. Download it again.")
+        reached = weight.shape[0]
+        active = weight.dim() == 2 and (place != matrices[-1] or activate_output)
+        steps.append(Step(weight, bias, activation if active else None))
+    if not matrices or reached != width:
+        raise BadFile(path, f"turns a text of width {width} into one of {reached}. Download it again.")
+    return Bend(tuple(steps))
+
+
+def _by_place(path: Path, state: Mapping[Any, Any]) -> dict[int, dict[str, torch.Tensor]]:
+    """Weight and bias of each layer that has them, in the order of application."""
+    layers: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in state.items():
+        first, _, rest = str(name).partition(".")
+        match = KEY.fullmatch(f"{OLD_NAMES[first]}.{rest}" if first in OLD_NAMES else str(name))
+        if match is None or not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+            raise BadFile(path, f"has the layer {name!r}, which no hypernetwork has. Check what kind of file it is.")
+        layers.setdefault(int(match[1]), {})[match[2]] = owned(path, str(name), tensor)
+    if len(layers) > MAX_LAYERS or any(parts.keys() != {"weight", "bias"} for parts in layers.values()):
+        raise BadFile(path, "has layers without weight or bias, or far too many. Download it again.")
+    return dict(sorted(layers.items()))

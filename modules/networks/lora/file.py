@@ -1,0 +1,172 @@
+"""LoRA files of every trainer: from tensors by name to patches of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from modules.models import Model, Pass, WeightPatch, read_weights
+from modules.networks.embedding import Embedding, bundled_embeddings
+from modules.networks.errors import NetworkMisfit
+from modules.networks.families import CONTEXT_WIDTHS, family_of_metadata, family_of_names
+from modules.networks.lora.changes import Misshapen, Parts
+from modules.networks.lora.layer import Layer
+from modules.networks.lora.names import LayerName, layer_name, layer_names, split_key
+from modules.networks.tensors import Identity, identity, owned
+from modules.params import BadFile
+
+BUNDLE = "bundle_emb."
+Tensors = dict[str, torch.Tensor]
+
+
+class LoraPatches(NamedTuple):
+    """What a LoRA does to one model."""
+
+    patches: tuple[WeightPatch, ...]
+    unmatched: tuple[str, ...]
+    """The layers that the model lacks or has in another size, as the file names them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """A parsed file: the change of each layer that it names."""
+
+    path: Path
+    identity: Identity
+    layers: Mapping[str, Layer]
+    """By the name that the file has for the layer."""
+    metadata: Mapping[str, str]
+    embeddings: tuple[Embedding, ...]
+    """Words that are usable while the LoRA is."""
+    family: str
+    """What its layers were made for, where they tell; else ""."""
+    nbytes: int
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def patches(
+        self, model: Model, te: float = 1.0, unet: float | None = None, dyn: int | None = None, on: Pass = Pass.BOTH
+    ) -> LoraPatches:
+        """The patches of the text encoder at strength `te` and of the UNet at `unet` (None: as `te`).
+
+        `dyn` keeps only the first ranks of plain LoRA layers. What does not fit is left out and named; where nothing
+        fits, or the layers are those of another family, raises NetworkMisfit.
+        """
+        if self.family and self.family != model.family:
+            raise NetworkMisfit(self.name, made_for=self.family, model=model.family)
+        names = layer_names(model)
+        places = {name: _place(model, names, name, layer) for name, layer in self.layers.items()}
+        fitting = {name: place for name, place in places.items() if place}
+        if not fitting:
+            raise self._misfit(model)
+        strength = {"unet": te if unet is None else unet}
+        patches = [
+            patch
+            for name, place in fitting.items()
+            if (gain := strength.get(place.partition(".")[0], te)) != 0
+            for patch in self._layer_patches(name, place, gain, dyn, on)
+        ]
+        return LoraPatches(tuple(patches), tuple(name for name in self.layers if name not in fitting))
+
+    def _layer_patches(
+        self, name: str, place: str, strength: float, dyn: int | None, on: Pass
+    ) -> Iterable[WeightPatch]:
+        layer = self.layers[name]
+        key = (self.identity, name, strength, dyn)
+        if layer.change is not None:
+            yield WeightPatch(f"{place}.weight", partial(layer.weight_delta, strength=strength, dyn=dyn), key, on)
+        if layer.bias is not None:
+            yield WeightPatch(f"{place}.bias", partial(layer.bias_delta, strength=strength), key, on)
+
+    def _misfit(self, model: Model) -> NetworkMisfit:
+        said = family_of_metadata(self.metadata)
+        made_for = said if said != model.family else ""
+        because = f"none of its {len(self.layers)} layers fits"
+        return NetworkMisfit(self.name, made_for=made_for, model=model.family, because=because)
+
+
+def load_lora(path: Path) -> Lora:
+    """The LoRA in a `.safetensors`, `.pt` or `.ckpt` file, of any kind in `lora.layer.KINDS`. Raises BadFile."""
+    file = identity(path)
+    weights = read_weights(path)
+    groups, bundle = _sorted_keys(weights.tensors)
+    if not groups:
+        raise BadFile(path, _what_else(weights.tensors))
+    tensors = {
+        name: {part: owned(path, f"{name} {part}", tensor) for part, tensor in parts.items()}
+        for name, parts in groups.items()
+    }
+    layers = {name: _layer(path, name, parts) for name, parts in tensors.items()}
+    embeddings = bundled_embeddings(path, {name: owned(path, name, tensor) for name, tensor in bundle.items()})
+    return Lora(
+        path=path,
+        identity=file,
+        layers=layers,
+        metadata=weights.metadata,
+        embeddings=embeddings,
+        family=_family(tensors),
+        nbytes=sum(tensor.nbytes for parts in tensors.values() for tensor in parts.values()),
+    )
+
+
+def _sorted_keys(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Tensors], Tensors]:
+    """(parts of each layer by the layer's name, tensors of bundled embeddings by the rest of their key)."""
+    groups: dict[str, Tensors] = {}
+    bundle: Tensors = {}
+    for key, tensor in tensors.items():
+        if key.startswith(BUNDLE):
+            bundle[key.removeprefix(BUNDLE)] = tensor
+        elif (split := split_key(key)) is not None:
+            groups.setdefault(split[0], {})[split[1]] = tensor
+    plain = {"weight", "bias", "scale"}  # what any layer of any model has
+    return {name: parts for name, parts in groups.items() if not parts.keys() <= plain}, bundle
+
+
+def _layer(path: Path, name: str, parts: Parts) -> Layer:
+    try:
+        return Layer.from_parts(parts)
+    except Misshapen as error:
+        raise BadFile(path, f"is no LoRA that can be read: {name} has {error}. Download it again.") from error
+
+
+def _place(model: Model, places: Mapping[LayerName, str], name: str, layer: Layer) -> str | None:
+    """The dotted name of the layer on the model, or None where there is none that it fits."""
+    meant = layer_name(name)
+    place = places.get(meant) if meant else None
+    if place is None:
+        return None
+    network, _, path = place.partition(".")
+    module = getattr(model, network).get_submodule(path)
+    bias = getattr(module, "bias", None)
+    return place if layer.fits(module.weight.shape, bias=None if bias is None else bias.shape) else None
+
+
+def _family(tensors: Mapping[str, Parts]) -> str:
+    """The family that the layers themselves show, by their names or by the width of the text they read."""
+    widths = {
+        parts[part].shape[1]
+        for name, parts in tensors.items()
+        for part in ("down", "hada_w1_b", "diff")
+        if name.endswith(("attn2_to_k", "attn2.to_k")) and part in parts and parts[part].dim() > 1
+    }
+    by_width = CONTEXT_WIDTHS.get(widths.pop(), "") if len(widths) == 1 else ""
+    return family_of_names(tensors) or by_width
+
+
+def _what_else(keys: Iterable[str]) -> str:
+    """What a file without LoRA layers probably is, and where it belongs."""
+    names = set(keys)
+    if names & {"emb_params", "string_to_param", "clip_l", "clip_g"}:
+        return "is an embedding, not a LoRA. Put it into the folder embeddings."
+    if any(name.startswith(("model.diffusion_model.", "first_stage_model.")) for name in names):
+        return "is a checkpoint, not a LoRA. Put it into the folder models/Stable-diffusion."
+    if any(name.startswith(("encoder.down.", "decoder.up.")) for name in names):
+        return "is a VAE, not a LoRA. Put it into the folder models/VAE."
+    return "holds no LoRA that is known here. Check what kind of file it is."

@@ -1,0 +1,113 @@
+"""Embeddings of every format against the reference, and the files that are none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from modules.networks import NetworkMisfit, load_embedding
+from modules.params import BadFile
+
+from .conftest import GOLDEN
+
+FOLDER = GOLDEN / "embeddings"
+LOADED = json.loads((GOLDEN / "cond.json").read_text(encoding="utf-8"))["embeddings"]["loaded"]
+
+
+@pytest.mark.parametrize("name", sorted(LOADED))
+def test_the_vectors_are_those_the_reference_read(name: str, golden: Callable[..., torch.Tensor]) -> None:
+    embedding = load_embedding(FOLDER / LOADED[name]["file"])
+    assert embedding.name == name
+    assert embedding.count == LOADED[name]["vectors"]
+    fitted = embedding.fitted({"clip_l": 64}, "sd1")
+    assert torch.equal(fitted["clip_l"], golden("embedding_vectors", name))
+
+
+def test_an_sdxl_embedding_has_vectors_for_both_encoders() -> None:
+    embedding = load_embedding(FOLDER / "xlstyle.safetensors")
+    assert {name: tuple(vectors.shape) for name, vectors in embedding.vectors.items()} == {
+        "clip_l": (2, 64),
+        "clip_g": (2, 128),
+    }
+    assert embedding.fitted({"clip_l": 64, "clip_g": 128}, "sdxl").keys() == {"clip_l", "clip_g"}
+
+
+def test_a_wrong_width_is_refused_with_both_widths() -> None:
+    with pytest.raises(NetworkMisfit, match=r"wrongdim: .*have 32 numbers each, the model's have 64"):
+        load_embedding(FOLDER / "wrongdim.safetensors").fitted({"clip_l": 64}, "sd1")
+
+
+def test_an_sdxl_embedding_on_an_sd1_model_says_what_it_was_made_for(tmp_path: Path) -> None:
+    path = tmp_path / "xl.safetensors"
+    save_file({"clip_l": torch.zeros(1, 768), "clip_g": torch.zeros(1, 1280)}, path)
+    with pytest.raises(NetworkMisfit, match="xl: made for SDXL, this is an SD 1 model"):
+        load_embedding(path).fitted({"clip_l": 768}, "sd1")
+
+
+def test_an_embedding_longer_than_a_prompt_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "long.safetensors"
+    save_file({"emb_params": torch.zeros(76, 64)}, path)
+    with pytest.raises(BadFile, match="76 vectors; a prompt takes 1 to 75"):
+        load_embedding(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("twokeys.safetensors", "holds emb_params, other"), ("justpreview.png", "without an embedding")],
+)
+def test_the_files_that_the_reference_refused_are_refused(file: str, reason: str) -> None:
+    with pytest.raises(BadFile, match=reason):
+        load_embedding(FOLDER / file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2, 3],
+        {},
+        {"string_to_param": 3},
+        {"string_to_param": {}},
+        {"string_to_param": {"*": torch.zeros(1, 64), "+": torch.zeros(1, 64)}},
+        {"string_to_param": {"*": "text"}},
+        {"string_to_param": {"*": torch.zeros(2, 2, 2)}},
+        {"string_to_param": {"*": torch.zeros(0, 64)}},
+        {"string_to_param": {"*": torch.zeros(1, 64, dtype=torch.int64)}},
+        {"string_to_param": {"*": torch.full((1, 64), torch.inf)}},
+        {"clip_l": torch.zeros(1, 64), "clip_g": torch.zeros(2, 64)},
+        {"<a>": torch.zeros(64), "step": 3},
+    ],
+)
+def test_a_file_that_is_no_embedding_is_refused(content: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bad.pt"
+    torch.save(content, path)
+    with pytest.raises(BadFile, match="bad.pt: "):
+        load_embedding(path)
+
+
+def test_a_number_stretched_to_a_trillion_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "stretched.bin"
+    torch.save({"<a>": torch.zeros(1).expand(10**12)}, path)
+    with pytest.raises(BadFile, match="does not hold them"):
+        load_embedding(path)
+
+
+@pytest.mark.parametrize("pixels", [(0, 0, 0), (255, 255, 255), (16, 16, 16), (17, 0, 3)])
+def test_a_picture_without_an_embedding_is_refused(pixels: tuple[int, int, int], tmp_path: Path) -> None:
+    path = tmp_path / "plain.png"
+    Image.new("RGB", (40, 30), pixels).save(path)
+    with pytest.raises(BadFile, match="without an embedding"):
+        load_embedding(path)
+
+
+def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    path.write_bytes((FOLDER / "filestego.png").read_bytes()[:2000])
+    with pytest.raises(BadFile, match="no picture that can be read"):
+        load_embedding(path)
