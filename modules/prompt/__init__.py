@@ -1,0 +1,54 @@
+"""The prompt language: text as the user writes it -> schedules, tags, weighted segments and chunks of tokens."""
+
+from .attention import Break, Emphasis, Segment, parse_attention
+from .chunks import EMPTY_CHUNK, Chunk, Chunked, EmbeddingSlot, chunk
+from .comments import strip_comments
+from .composition import Part, split_and
+from .parse import ParsedPrompt, parse_prompt
+from .schedule import Scheduled, active, schedule
+from .styles import Style, Unstyled, apply_styles, extract_styles
+from .survey import EmbeddingUse, TokenCount, check_brackets, count_tokens, find_embeddings
+from .tags import TAG_KINDS, NetworkTag, Tag, TagProblem, extract_tags, read_tag
+from .tokens import BOS, EOS, Tokenizer
+from .words import MAX_VECTORS, EmbeddingWords, embedding_words
+
+__all__ = [
+    "BOS",
+    "EMPTY_CHUNK",
+    "EOS",
+    "MAX_VECTORS",
+    "TAG_KINDS",
+    "Break",
+    "Chunk",
+    "Chunked",
+    "EmbeddingSlot",
+    "EmbeddingUse",
+    "EmbeddingWords",
+    "Emphasis",
+    "NetworkTag",
+    "ParsedPrompt",
+    "Part",
+    "Scheduled",
+    "Segment",
+    "Style",
+    "Tag",
+    "TagProblem",
+    "TokenCount",
+    "Tokenizer",
+    "Unstyled",
+    "active",
+    "apply_styles",
+    "check_brackets",
+    "chunk",
+    "count_tokens",
+    "embedding_words",
+    "extract_styles",
+    "extract_tags",
+    "find_embeddings",
+    "parse_attention",
+    "parse_prompt",
+    "read_tag",
+    "schedule",
+    "split_and",
+    "strip_comments",
+]

@@ -1,0 +1,45 @@
+"""The prompt language as one step: text as the user wrote it -> what each part says at each step (P001)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .comments import strip_comments
+from .composition import Part, split_and
+from .schedule import Scheduled, schedule
+from .tags import Tag, extract_tags
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPrompt:
+    """A prompt that was read: its text as written, its parts as (weight, texts over the steps), and its tags."""
+
+    text: str
+    parts: tuple[tuple[float, tuple[Scheduled, ...]], ...]
+    tags: tuple[Tag, ...] = ()
+
+    def texts(self) -> Iterator[str]:
+        """Every text that is encoded, each once, in order."""
+        return iter(dict.fromkeys(entry.text for _, entries in self.parts for entry in entries))
+
+
+def parse_prompt(
+    text: str,
+    *,
+    steps: int,
+    negative: bool = False,
+    hires_steps: int | None = None,
+    old_schedules: bool = False,
+) -> ParsedPrompt:
+    """Read a prompt whose styles are merged already. Every string is legal; a negative prompt is never split on AND.
+
+    `steps` are denoiser calls: twice the steps with a second-order sampler (P033). For the hires pass give its steps
+    as `hires_steps` and the first pass's as `steps`.
+    """
+    plain, tags = extract_tags(strip_comments(text))
+    parts = (Part(plain, 1.0),) if negative else split_and(plain)
+    read = tuple(
+        (part.weight, schedule(part.text, steps, hires_steps=hires_steps, old=old_schedules)) for part in parts
+    )
+    return ParsedPrompt(text, read, tags)

@@ -1,0 +1,74 @@
+"""CLIP's byte-pair encoding: text -> token ids, as OpenAI published it (Radford et al. 2021, arXiv:2103.00020)."""
+
+from __future__ import annotations
+
+import lzma
+import re
+from functools import cached_property
+from pathlib import Path
+
+import ftfy
+import tokenizers
+from tokenizers import AddedToken, Regex, models, pre_tokenizers
+
+BOS = 49406
+EOS = 49407
+COMMA = 267
+
+MERGES = Path(__file__).with_name("clip_merges.txt.xz")
+
+_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+_END_OF_WORD = "</w>"
+_WORD = r"(?i)<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+_SPLIT_SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
+_WHITE_SPACE = re.compile(r"\s+")
+
+
+class Tokenizer:
+    """CLIP's tokeniser. Making one costs nothing: the vocabulary is read at the first call."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The token ids of any text, without BOS and EOS (`CLIPTokenizer(text, add_special_tokens=False)`)."""
+        pieces = (piece if piece in _SPECIAL else _clean(piece) for piece in _SPLIT_SPECIAL.split(text))
+        return tuple(token for piece in pieces if piece for token in self._encoder.encode(piece).ids)
+
+    def count(self, text: str) -> int:
+        """How many tokens the text has; its cut into chunks and its embeddings are `count_tokens`'s affair."""
+        return len(self.encode(text))
+
+    @cached_property
+    def _encoder(self) -> tokenizers.Tokenizer:
+        merges = _read_merges(MERGES)
+        vocabulary = {token: index for index, token in enumerate(_vocabulary(merges))}
+        encoder = tokenizers.Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix=_END_OF_WORD))
+        encoder.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        encoder.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in _SPECIAL])
+        return encoder
+
+
+def _clean(text: str) -> str:
+    """Mended by ftfy, white space collapsed, lower case: what CLIP does before it cuts words."""
+    return _WHITE_SPACE.sub(" ", ftfy.fix_text(text)).strip().lower()
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    lines = lzma.decompress(path.read_bytes()).decode("utf-8").splitlines()
+    return [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
+
+
+def _vocabulary(merges: list[tuple[str, str]]) -> list[str]:
+    """Every token in the order of its id: bytes, bytes that end a word, merges, BOS, EOS."""
+    letters = _byte_letters()
+    return [*letters, *(letter + _END_OF_WORD for letter in letters), *map("".join, merges), *_SPECIAL]
+
+
+def _byte_letters() -> list[str]:
+    """The 256 bytes as printable characters (GPT-2's table): those that print as themselves come first."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = 256 - len(printable)
+    return [chr(code) for code in (*printable, *range(256, 256 + others))]
