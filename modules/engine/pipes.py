@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -103,4 +104,18 @@ def claim_pipes() -> Pipes:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+    _end_with_parent()
     return Pipes(os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb", buffering=0))
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process with the thread that started it.
+
+    The end of the input says the same, but a thread can act on it only when the interpreter is not locked,
+    as it is for seconds while a large library is being loaded from a slow disk.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)

@@ -1,0 +1,23 @@
+"""What the server tells a worker at its start, on its command line."""
+
+from __future__ import annotations
+
+import sys
+
+from pydantic import BaseModel, ConfigDict
+
+from modules.catalogue import Folders
+
+
+class EngineConfig(BaseModel):
+    """Where the files are and what to compute on; `device` is auto, cpu, cuda, mps or xpu, or one by number: cuda:1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folders: Folders
+    device: str = "auto"
+
+
+def worker_command(config: EngineConfig) -> list[str]:
+    """The command that starts a worker; to be run in the folder that holds `modules`."""
+    return [sys.executable, "-m", "modules.engine", "--config", config.model_dump_json()]
