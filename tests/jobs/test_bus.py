@@ -1,0 +1,159 @@
+"""Every listener hears what lasts, in order; of what passes it hears the latest."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from modules.jobs import Event, EventBus, Listener
+
+
+def durable(number: int, job_id: str = "a", kind: str = "notice", **data: object) -> Event:
+    return Event(kind=kind, data=data, id=number, job_id=job_id)  # type: ignore[arg-type]
+
+
+def passing(kind: str, job_id: str | None = "a", /, **data: object) -> Event:
+    return Event(kind=kind, data=data, job_id=job_id)  # type: ignore[arg-type]
+
+
+class Archive:
+    """A bus with everything durable kept beside it, as the store does."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.recalled = 0
+        self.bus = EventBus(self.recall)
+
+    def recall(self, after: int) -> tuple[Event, ...]:
+        self.recalled += 1
+        return tuple(event for event in self.events if (event.id or 0) > after)[:500]
+
+    def publish(self, *events: Event) -> None:
+        for event in events:
+            if event.id is not None:
+                self.events.append(event)
+            self.bus.publish(event)
+
+
+async def drain(listener: Listener) -> list[Event]:
+    heard: list[Event] = []
+    while events := await listener.get(timeout=0.05):
+        heard.extend(events)
+    return heard
+
+
+def test_a_listener_hears_what_follows_in_order() -> None:
+    async def story() -> None:
+        archive = Archive()
+        archive.publish(durable(1))
+        with archive.bus.listen() as listener:
+            archive.publish(durable(2), durable(3))
+            assert [event.id for event in await drain(listener)] == [2, 3]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("count", [3, 5000])
+def test_a_reconnecting_listener_misses_nothing(count: int) -> None:
+    async def story() -> None:
+        archive = Archive()
+        archive.publish(*(durable(number) for number in range(1, count + 1)))
+        with archive.bus.listen(after=1) as listener:
+            assert [event.id for event in await drain(listener)] == list(range(2, count + 1))
+        assert bool(archive.recalled) == (count > 1000)
+
+    asyncio.run(story())
+
+
+def test_a_slow_listener_loses_previews_only() -> None:
+    async def story() -> None:
+        archive = Archive()
+        with archive.bus.listen() as listener:
+            for number in range(1, 3001):
+                archive.publish(passing("preview", image=number), durable(number, kind="picture"))
+            heard = await drain(listener)
+        assert [event.id for event in heard if event.kind == "picture"] == list(range(1, 3001))
+        assert [event.data["image"] for event in heard if event.kind == "preview"] == [3000]
+
+    asyncio.run(story())
+
+
+def test_progress_of_a_job_that_is_over_is_not_heard_after_its_end() -> None:
+    async def story() -> None:
+        archive = Archive()
+        with archive.bus.listen() as listener:
+            archive.publish(passing("progress"), passing("progress", "b"), durable(1, kind="job", finished=1.0))
+            assert [(event.kind, event.job_id) for event in await drain(listener)] == [("job", "a"), ("progress", "b")]
+
+    asyncio.run(story())
+
+
+def test_a_listener_to_one_job_hears_of_no_other() -> None:
+    async def story() -> None:
+        archive = Archive()
+        with archive.bus.listen(job_id="b") as listener:
+            archive.publish(durable(1), passing("progress"), durable(2, "b"), passing("worker", None))
+            assert [event.id for event in await drain(listener)] == [2]
+
+    asyncio.run(story())
+
+
+def test_each_kind_of_file_that_changes_is_told() -> None:
+    async def story() -> None:
+        archive = Archive()
+        with archive.bus.listen() as listener:
+            for kind in ("lora", "checkpoint", "lora"):
+                archive.publish(passing("catalogue", None, kind=kind))
+            assert [event.data["kind"] for event in await drain(listener)] == ["checkpoint", "lora"]
+
+    asyncio.run(story())
+
+
+def test_events_come_from_any_thread() -> None:
+    async def story() -> None:
+        archive = Archive()
+        with archive.bus.listen() as listener:
+            thread = threading.Thread(target=archive.publish, args=tuple(durable(n) for n in range(1, 101)))
+            thread.start()
+            heard: list[Event] = []
+            async for event in listener:
+                heard.append(event)
+                if event.id == 100:
+                    break
+            thread.join()
+        assert [event.id for event in heard] == list(range(1, 101))
+
+    asyncio.run(story())
+
+
+def test_silence_ends_a_wait() -> None:
+    async def story() -> tuple[Event, ...]:
+        with Archive().bus.listen() as listener:
+            return await listener.get(timeout=0.01)
+
+    assert asyncio.run(story()) == ()
+
+
+def test_a_listener_whose_loop_is_gone_disturbs_nobody() -> None:
+    archive = Archive()
+
+    async def leave(listen: Callable[[], Listener]) -> Listener:
+        return listen()
+
+    asyncio.run(leave(archive.bus.listen))
+    archive.publish(durable(1))
+    assert archive.bus.last_id == 1
+
+
+def test_an_id_from_the_future_means_from_now_on() -> None:
+    async def story() -> None:
+        archive = Archive()
+        archive.publish(durable(1))
+        with archive.bus.listen(after=99) as listener:
+            archive.publish(durable(2))
+            assert [event.id for event in await drain(listener)] == [2]
+
+    asyncio.run(story())

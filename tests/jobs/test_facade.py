@@ -1,0 +1,100 @@
+"""What routes and page ask of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from modules.jobs import JobState, remove_unsaved
+from modules.params import BadRequest, Txt2ImgRequest, UnknownName
+
+from .conftest import MakeBench
+
+
+def test_a_submitted_job_has_its_seed_and_its_own_settings(make_bench: MakeBench) -> None:
+    jobs = make_bench(start=False).jobs
+    job = jobs.submit(Txt2ImgRequest(override_settings={"CLIP_stop_at_last_layers": 2}))
+    jobs.change_settings({"CLIP_stop_at_last_layers": 3})
+    assert job.request.seed >= 0
+    assert jobs.get(job.id).settings.CLIP_stop_at_last_layers == 2
+    assert jobs.submit(Txt2ImgRequest(seed=7)).settings.CLIP_stop_at_last_layers == 3
+    assert jobs.submit(Txt2ImgRequest(seed=7)).request.seed == 7
+
+
+def test_wrong_overrides_and_settings_are_refused_and_change_nothing(make_bench: MakeBench) -> None:
+    jobs = make_bench(start=False).jobs
+    with pytest.raises(UnknownName, match="clip_skip"):
+        jobs.submit(Txt2ImgRequest(override_settings={"clip_skip": 2}))
+    with pytest.raises(BadRequest):
+        jobs.change_settings({"emphasis": "None", "CLIP_stop_at_last_layers": 99})
+    assert not jobs.list()
+    assert jobs.settings().emphasis == "Original"
+
+
+def test_the_same_key_gives_the_same_job(make_bench: MakeBench) -> None:
+    jobs = make_bench(start=False).jobs
+    request = Txt2ImgRequest(prompt="a cat")
+    first = jobs.submit(request, key="k")
+    assert jobs.submit(request, key="k") == first
+    assert jobs.submit(request, key="other").id != first.id
+    with pytest.raises(BadRequest, match='key "k"'):
+        jobs.submit(Txt2ImgRequest(prompt="a dog"), key="k")
+
+
+def test_an_option_that_this_version_cannot_use_is_left_out(make_bench: MakeBench) -> None:
+    bench = make_bench(start=False)
+    bench.store.save_settings({"no_such_option": 1, "emphasis": 5, "samples_format": "jpg"})
+    assert bench.jobs.settings().samples_format == "jpg"
+    assert bench.jobs.settings().emphasis == "Original"
+
+
+def test_waiting_ends_in_time_or_with_the_job(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    job = bench.submit("wait")
+    assert not bench.jobs.wait(job.id, 0.1).state.is_final
+    bench.jobs.cancel(job.id)
+    assert bench.jobs.wait(job.id, 30).state is JobState.CANCELLED
+    assert bench.jobs.wait(job.id, 0).state is JobState.CANCELLED
+
+
+def test_a_snapshot_and_what_follows_it_tell_everything(make_bench: MakeBench) -> None:
+    async def story() -> None:
+        bench = make_bench()
+        job = await asyncio.to_thread(bench.submit, "step picture wait")
+        while bench.jobs.get(job.id).progress is None:
+            await asyncio.sleep(0.01)
+        while bench.jobs.worker.state != "busy":
+            await asyncio.sleep(0.01)
+        snapshot = bench.jobs.snapshot()
+        assert snapshot.data["worker"]["state"] == "busy"
+        assert [one["id"] for one in snapshot.data["jobs"]] == [job.id]
+        assert snapshot.data["jobs"][0]["progress"]["steps"]
+        bench.jobs.interrupt(job.id)
+        with bench.jobs.listen(after=0) as listener:
+            kinds, states = [], []
+            async for event in listener:
+                kinds.append(event.kind)
+                if event.kind == "job":
+                    states.append(event.data["state"])
+                if states and states[-1] == "interrupted":
+                    break
+        assert states == ["queued", "running", "interrupted"]
+        assert "picture" in kinds
+
+    asyncio.run(story())
+
+
+def test_pictures_nobody_wanted_saved_go_after_their_time(tmp_path: Path) -> None:
+    old, young = tmp_path / "unsaved" / "old", tmp_path / "unsaved" / "young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "00000-1.png").write_bytes(b"png")
+    long_ago = time.time() - 100
+    os.utime(old, (long_ago, long_ago))
+    remove_unsaved(tmp_path, time.time() - 50)
+    assert (old.exists(), young.exists()) == (False, True)
+    remove_unsaved(tmp_path / "nowhere", time.time())

@@ -1,0 +1,210 @@
+"""The queue file keeps what it was given, in order, through restarts and from many threads."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from modules.jobs import Event, Job, JobState, JobStore, Picture, UnknownJob
+from modules.params import BadFile, Img2ImgRequest, Settings, Txt2ImgRequest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path / "data" / "queue.db")
+
+
+def add(store: JobStore, prompt: str = "a cat", **fields: object) -> Job:
+    return store.add(Txt2ImgRequest(prompt=prompt, seed=1, **fields), Settings())
+
+
+def picture(job: Job, index: int = 0, **fields: object) -> Picture:
+    values = {"path": Path("a.png"), "seed": 2**64 - 1, "infotext": "a cat", "width": 64, "height": 64, **fields}
+    return Picture(job_id=job.id, index=index, **values)
+
+
+def test_a_job_comes_back_as_it_was_given(store: JobStore) -> None:
+    request = Txt2ImgRequest(prompt="ein Käfer\n<lora:x:1>", seed=2**64 - 1, override_settings={"emphasis": "None"})
+    settings = Settings().overridden({"emphasis": "None"})
+    job = store.get(store.add(request, settings).id)
+    assert (job.request, job.settings, job.state) == (request, settings, JobState.QUEUED)
+
+
+def test_everything_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    store = JobStore(path)
+    done, waiting = add(store), add(store)
+    store.start_next()
+    store.add_picture(picture(done))
+    store.add_notice(done.id, "LoRA x is missing")
+    store.finish(done.id, JobState.DONE)
+    store.save_settings({"emphasis": "None"})
+    name = store.add_input(b"bytes")
+    before = [store.get(done.id), store.get(waiting.id), store.last_event_id()]
+    store.close()
+    again = JobStore(path)
+    assert [again.get(done.id), again.get(waiting.id), again.last_event_id()] == before
+    assert again.settings() == {"emphasis": "None"}
+    assert again.input(name) == b"bytes"
+
+
+def test_positions_count_from_one_and_only_while_waiting(store: JobStore) -> None:
+    jobs = [add(store) for _ in range(3)]
+    store.start_next()
+    assert [store.get(job.id).position for job in jobs] == [None, 1, 2]
+
+
+@pytest.mark.parametrize(("position", "order"), [(1, [2, 0, 1]), (2, [0, 2, 1]), (3, [0, 1, 2]), (99, [0, 1, 2])])
+def test_a_waiting_job_can_be_moved(store: JobStore, position: int, order: list[int]) -> None:
+    jobs = [add(store) for _ in range(3)]
+    assert store.move(jobs[2].id, position).position == min(position, 3)
+    assert store.queue() == tuple(jobs[index].id for index in order)
+
+
+def test_a_job_put_back_keeps_its_place_and_its_attempts(store: JobStore) -> None:
+    first, second = add(store), add(store)
+    store.start_next()
+    assert store.requeue(first.id).attempts == 1
+    assert store.queue() == (first.id, second.id)
+    store.start_next()
+    assert store.requeue(first.id, forgive=True).attempts == 1
+
+
+def test_a_job_that_is_over_stays_as_it_is(store: JobStore) -> None:
+    job = add(store)
+    over = store.finish(job.id, JobState.CANCELLED)
+    assert store.finish(job.id, JobState.DONE) == over
+    assert store.cancel_queued(job.id) == over
+    assert store.start_next() is None
+
+
+def test_jobs_found_running_wait_again_until_their_attempts_are_used_up(store: JobStore) -> None:
+    job = add(store)
+    store.start_next()
+    assert [found.state for found in store.recover(attempts=2)] == [JobState.QUEUED]
+    store.start_next()
+    (failed,) = store.recover(attempts=2)
+    assert failed.state is JobState.FAILED
+    assert "2 times" in (failed.error or "")
+    assert store.get(job.id) == failed
+
+
+def test_a_picture_made_again_replaces_its_forerunner(store: JobStore) -> None:
+    job = add(store)
+    store.add_picture(picture(job, infotext="first"))
+    store.add_picture(picture(job, infotext="second"))
+    assert [made.infotext for made in store.get(job.id).pictures] == ["second"]
+    assert store.picture(job.id, 0).seed == 2**64 - 1
+
+
+def test_a_notice_is_noted_once(store: JobStore) -> None:
+    job = add(store)
+    for text in ("a", "b", "a"):
+        store.add_notice(job.id, text)
+    assert store.get(job.id).notices == ("a", "b")
+
+
+def test_every_change_is_told_once_it_is_stored_in_the_order_of_ids(store: JobStore) -> None:
+    told: list[Event] = []
+    store.announce = told.append
+    job = add(store)
+    store.start_next()
+    store.add_picture(picture(job))
+    store.finish(job.id, JobState.DONE)
+    assert [event.kind for event in told] == ["job", "job", "picture", "job"]
+    assert [event.id for event in told] == [1, 2, 3, 4]
+    assert store.events_after(0) == tuple(told)
+    assert store.events_after(2) == tuple(told[2:])
+    assert told[2].data["url"] == f"/tagbrush/v1/jobs/{job.id}/pictures/0"
+
+
+def test_the_wire_form_hides_paths_and_settings(store: JobStore) -> None:
+    job = add(store)
+    store.add_picture(picture(job))
+    wire = store.get(job.id).wire()
+    assert "settings" not in wire
+    assert "key" not in wire
+    assert "path" not in wire["pictures"][0]
+
+
+def test_unknown_things_are_named(store: JobStore) -> None:
+    with pytest.raises(UnknownJob, match='no job "x"'):
+        store.get("x")
+    with pytest.raises(UnknownJob, match="no picture 3"):
+        store.picture(add(store).id, 3)
+    with pytest.raises(UnknownJob, match="Upload"):
+        store.add(Img2ImgRequest(init_images=("f" * 64,)), Settings())
+    assert len(store.active()) == 1
+
+
+def test_the_same_bytes_are_stored_once_and_go_when_no_job_needs_them(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = JobStore(tmp_path / "queue.db", clock=lambda: now[0])
+    used, unused = store.add_input(b"used"), store.add_input(b"unused")
+    assert store.add_input(b"used") == used
+    job = store.add(Img2ImgRequest(init_images=(used,)), Settings())
+    store.prune(unused_inputs_before=2000.0)
+    assert (store.has_input(used), store.has_input(unused)) == (True, False)
+    store.finish(job.id, JobState.DONE)
+    store.prune(unused_inputs_before=2000.0)
+    assert not store.has_input(used)
+
+
+def test_many_threads_share_one_store(store: JobStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda _: add(store), range(40)))
+        started = list(pool.map(lambda _: store.start_next(), range(40)))
+    assert len(store.queue()) == 0
+    assert {job.id for job in started if job} == {job.id for job in jobs}
+    assert [event.id for event in store.events_after(0)] == list(range(1, 81))
+
+
+def test_a_job_of_an_older_version_can_still_be_shown(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    store = JobStore(path)
+    job = add(store)
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("""UPDATE jobs SET request = json_set(request, '$.gone', 1, '$.steps', 999999)""")
+    db.close()
+    assert JobStore(path).get(job.id).request.steps == 999_999
+
+
+def test_a_second_server_on_one_queue_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    store = JobStore(path)
+    script = f"from pathlib import Path; from modules.jobs import JobStore; JobStore(Path({str(path)!r}))"
+    second = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "another Tagbrush is using this data folder" in second.stderr
+    store.close()
+    JobStore(path).close()
+
+
+def test_a_broken_or_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    broken, newer = tmp_path / "broken.db", tmp_path / "newer.db"
+    broken.write_bytes(b"this is no database at all" * 100)
+    with sqlite3.connect(newer) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(BadFile, match="not a usable queue"):
+        JobStore(broken)
+    with pytest.raises(BadFile, match="newer Tagbrush"):
+        JobStore(newer)
+    assert broken.read_bytes() == b"this is no database at all" * 100
+
+
+def test_old_events_are_forgotten_but_ids_go_on(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.jobs.store.KEPT_EVENTS", 2)
+    for _ in range(5):
+        add(store)
+    store.prune(unused_inputs_before=0)
+    assert [event.id for event in store.events_after(0)] == [4, 5]
+    store.prune(unused_inputs_before=0)
+    assert store.last_event_id() == 5
