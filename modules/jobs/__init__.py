@@ -2,9 +2,10 @@
 
 from .bus import EventBus, Listener
 from .facade import Jobs, WorkerLink, remove_unsaved
+from .health import Patience
 from .schema import Event, EventKind, Job, JobState, Picture, Progress, UnknownJob, WorkerState, WorkerStatus
 from .store import JobStore
-from .supervisor import Patience, Supervisor
+from .supervisor import Supervisor
 
 __all__ = [
     "Event",

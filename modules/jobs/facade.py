@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -230,8 +231,7 @@ def _same(earlier: Job, request: Txt2ImgRequest | Img2ImgRequest) -> Job:
 def remove_unsaved(outputs: Path, before: float) -> None:
     """Remove the pictures of jobs that asked not to be saved, when their folder was last written `before`."""
     unsaved = outputs / "unsaved"
-    if not unsaved.is_dir():
-        return
-    for folder in unsaved.iterdir():
-        if folder.is_dir() and folder.stat().st_mtime < before:
-            shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # what cannot be removed now is tried again an hour later
+        for folder in unsaved.iterdir():
+            if folder.is_dir() and folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)

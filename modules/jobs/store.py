@@ -16,69 +16,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
+from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest
 
-from modules.params import BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequest
-
+from . import tables
 from .schema import Event, Job, JobState, Picture, UnknownJob
 
-SCHEMA_VERSION = 1
 KEPT_EVENTS = 10_000
 
-_SCHEMA = """
-CREATE TABLE jobs (
-    id          TEXT PRIMARY KEY,
-    rank        INTEGER NOT NULL,
-    task        TEXT NOT NULL,
-    state       TEXT NOT NULL,
-    request     TEXT NOT NULL,
-    settings    TEXT NOT NULL,
-    attempts    INTEGER NOT NULL DEFAULT 0,
-    created     REAL NOT NULL,
-    started     REAL,
-    finished    REAL,
-    error       TEXT,
-    notices     TEXT NOT NULL DEFAULT '[]',
-    key         TEXT UNIQUE
-);
-CREATE INDEX jobs_by_state ON jobs (state, rank);
-CREATE TABLE pictures (
-    job_id      TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-    number      INTEGER NOT NULL,
-    path        TEXT NOT NULL,
-    seed        TEXT NOT NULL,
-    subseed     TEXT NOT NULL,
-    infotext    TEXT NOT NULL,
-    width       INTEGER NOT NULL,
-    height      INTEGER NOT NULL,
-    created     REAL NOT NULL,
-    PRIMARY KEY (job_id, number)
-);
-CREATE TABLE events (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    job_id      TEXT,
-    kind        TEXT NOT NULL,
-    data        TEXT NOT NULL,
-    created     REAL NOT NULL
-);
-CREATE TABLE inputs (
-    id          TEXT PRIMARY KEY,
-    data        BLOB NOT NULL,
-    used        REAL NOT NULL
-);
-CREATE TABLE settings (
-    key         TEXT PRIMARY KEY,
-    value       TEXT NOT NULL
-);
-"""
-
 Announce = Callable[[Event], None]
-_REQUESTS: Mapping[str, type[Txt2ImgRequest] | type[Img2ImgRequest]] = {
-    "txt2img": Txt2ImgRequest,
-    "img2img": Img2ImgRequest,
-}
 
 
 class JobStore:
@@ -92,7 +39,7 @@ class JobStore:
         self._lock = threading.RLock()
         self._clock = clock
         self.announce: Announce = announce or (lambda event: None)
-        self._db = _open(path)
+        self._db = tables.open_file(path)
 
     def close(self) -> None:
         with self._lock:
@@ -248,7 +195,7 @@ class JobStore:
             row = self._db.execute("SELECT * FROM pictures WHERE job_id = ? AND number = ?", (job_id, index)).fetchone()
         if row is None:
             raise UnknownJob(f'Job "{job_id}" has no picture {index} yet.')
-        return _picture(row)
+        return tables.picture(row)
 
     # Events
 
@@ -257,9 +204,7 @@ class JobStore:
         with self._lock:
             query = "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?"
             rows = self._db.execute(query, (event_id, limit)).fetchall()
-        return tuple(
-            Event(kind=row["kind"], data=json.loads(row["data"]), id=row["id"], job_id=row["job_id"]) for row in rows
-        )
+        return tuple(map(tables.event, rows))
 
     def last_event_id(self) -> int:
         """The id of the newest event, 0 when nothing has happened yet."""
@@ -366,85 +311,10 @@ class JobStore:
 
     def _job(self, row: sqlite3.Row) -> Job:
         pictures = self._db.execute("SELECT * FROM pictures WHERE job_id = ? ORDER BY number", (row["id"],)).fetchall()
-        return Job(
-            id=row["id"],
-            task=row["task"],
-            state=JobState(row["state"]),
-            position=self._position(row),
-            attempts=row["attempts"],
-            created=row["created"],
-            started=row["started"],
-            finished=row["finished"],
-            error=row["error"],
-            request=_restored(_REQUESTS[row["task"]], row["request"]),
-            settings=_restored(Settings, row["settings"]),
-            key=row["key"],
-            pictures=tuple(_picture(item) for item in pictures),
-            notices=tuple(json.loads(row["notices"])),
-        )
+        return tables.job(row, self._position(row), pictures)
 
     def _position(self, row: sqlite3.Row) -> int | None:
         if row["state"] != JobState.QUEUED:
             return None
         query = "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND rank <= ?"
         return self._db.execute(query, (row["rank"],)).fetchone()[0]
-
-
-def _open(path: Path | None) -> sqlite3.Connection:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=1)
-    try:
-        _prepare(db, path)
-    except sqlite3.OperationalError as error:
-        db.close()
-        reason = "another Tagbrush is using this data folder; stop it, or start this one with another --data-dir"
-        raise BadFile(path or "queue", reason if "locked" in str(error) else str(error)) from error
-    except sqlite3.DatabaseError as error:
-        db.close()
-        raise BadFile(path or "queue", f"not a usable queue ({error}); move the file away and start again") from error
-    except BadFile:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection, path: Path | None) -> None:
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise BadFile(path or "queue", f"made by a newer Tagbrush (version {version}); update this one to use it")
-    if version == 0:
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-
-
-def _picture(row: sqlite3.Row) -> Picture:
-    return Picture(
-        job_id=row["job_id"],
-        index=row["number"],
-        path=Path(row["path"]),
-        seed=int(row["seed"]),
-        subseed=int(row["subseed"]),
-        infotext=row["infotext"],
-        width=row["width"],
-        height=row["height"],
-    )
-
-
-G = TypeVar("G", bound=Group)
-
-
-def _restored(group: type[G], text: str) -> G:
-    """What was stored, less the fields that this version has no longer, so that an old job can still be shown.
-
-    Values that its limits refuse today stay as they are; the worker validates again before it runs a job.
-    """
-    known = {name: value for name, value in json.loads(text).items() if name in group.model_fields}
-    try:
-        return group.model_validate(known)
-    except ValidationError:
-        return group.model_construct(**known)

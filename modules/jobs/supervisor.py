@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial, singledispatchmethod
 from pathlib import Path
 
 from modules.params import Settings
 
 from .bus import EventBus
+from .health import Health, Patience
 from .messages import (
     Done,
     Failed,
@@ -34,52 +35,17 @@ from .messages import (
     Preview,
     Ready,
     Refresh,
-    Run,
     Skip,
     Starting,
     StepDone,
     Unusable,
 )
 from .process import Exit, WorkerProcess
+from .running import Running, describe, explain_failure
 from .schema import Event, EventKind, Job, JobState, Picture, Progress, UnknownJob, WorkerState, WorkerStatus
 from .store import JobStore
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often and how long the supervisor tries; times in seconds."""
-
-    attempts: int = 2
-    starts: int = 3
-    first_delay: float = 0.5
-    longest_delay: float = 30.0
-    to_stop: float = 5.0
-    to_end: float = 3.0
-    between_tidying: float = 3600.0
-    unused_inputs: float = 7 * 86_400.0
-
-
-@dataclass(slots=True)
-class _Running:
-    """The job in hand, what it was asked to end as, and where its progress was first measured."""
-
-    job: Job
-    wanted: JobState | None = None
-    asked: float = 0.0
-    first: tuple[float, float] | None = None
-
-
-@dataclass(slots=True)
-class _Health:
-    """What recent starts and deaths tell: how long to wait before the next start, and whether to try at all."""
-
-    deaths: int = 0
-    failed_starts: int = 0
-    hopeless: str = ""
-    restart_at: float | None = None
-    was_ready: bool = field(default=False)
 
 
 class Supervisor:
@@ -104,8 +70,9 @@ class Supervisor:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="supervisor", daemon=True)
         self._process: WorkerProcess | None = None
-        self._running: _Running | None = None
-        self._health = _Health()
+        self._running: Running | None = None
+        self._health = Health(self._patience)
+        self._restart_at = math.inf
         self._tidy_at = 0.0
         self._hurried = self._closing = False
         self.status = WorkerStatus(state="starting", message="The worker has not been started yet.")
@@ -159,8 +126,7 @@ class Supervisor:
                 self._set_status(self.status.state, f"The queue file cannot be used: {error}. Is the disk full?")
 
     def _pause(self) -> float:
-        moments = [self._tidy_at, *([self._health.restart_at] if self._health.restart_at is not None else [])]
-        return max(0.0, min(moments) - time.monotonic())
+        return max(0.0, min(self._tidy_at, self._restart_at) - time.monotonic())
 
     def _on_time(self) -> None:
         now = time.monotonic()
@@ -168,7 +134,7 @@ class Supervisor:
             self._tidy_at = now + self._patience.between_tidying
             self._store.prune(unused_inputs_before=time.time() - self._patience.unused_inputs)
             self._tidy()
-        if self._health.restart_at is not None and now >= self._health.restart_at:
+        if now >= self._restart_at:
             self._spawn()
 
     def _receive(self, process: WorkerProcess, what: Message | Exit) -> None:
@@ -181,7 +147,8 @@ class Supervisor:
     # The worker's life
 
     def _spawn(self) -> None:
-        self._health.restart_at, self._health.was_ready = None, False
+        self._restart_at = math.inf
+        self._health.started()
         self._set_status("starting", "The worker process is starting.", device="")
         try:
             self._process = self._spawn_process()
@@ -210,7 +177,7 @@ class Supervisor:
         if self._running is not None:
             self._end_on_shut_down(self._running)
 
-    def _end_on_shut_down(self, running: _Running) -> None:
+    def _end_on_shut_down(self, running: Running) -> None:
         if running.wanted is None:
             self._store.requeue(running.job.id, forgive=True)
         else:
@@ -218,18 +185,13 @@ class Supervisor:
 
     def _count_death(self, how: str) -> None:
         """Note that the worker is gone, and decide when to start the next."""
-        health, patience = self._health, self._patience
         self._process = None
-        health.failed_starts = 0 if health.was_ready else health.failed_starts + 1
-        if health.failed_starts >= patience.starts:
-            health.hopeless = health.hopeless or f"The worker process {how}, {health.failed_starts} times in a row."
-        if health.hopeless:
-            self._set_status("dead", health.hopeless, device="")
-            self._fail_waiting(health.hopeless)
+        delay = self._health.died(how)
+        if self._health.hopeless:
+            self._set_status("dead", self._health.hopeless, device="")
+            self._fail_waiting(self._health.hopeless)
             return
-        delay = min(patience.longest_delay, patience.first_delay * 2 ** (health.deaths - 1)) if health.deaths else 0.0
-        health.deaths += 1
-        health.restart_at = time.monotonic() + delay
+        self._restart_at = time.monotonic() + delay
         self._set_status("dead", f"The worker process {how}. It is started again.", device="")
 
     def _fail_waiting(self, reason: str) -> None:
@@ -241,20 +203,19 @@ class Supervisor:
 
     def _on_wake(self) -> None:
         if self._health.hopeless and self._process is None:
-            # Something may have been mended since; the new job is worth one more start.
-            self._health.hopeless, self._health.failed_starts = "", self._patience.starts - 1
+            self._health.hope_again()
             self._spawn()
         self._hurry()
         self._hand_out()
 
     def _hand_out(self) -> None:
-        if self._process is None or self._running is not None or not self._health.was_ready:
+        if self._process is None or self._running is not None or not self._health.is_ready:
             return
         job = self._store.start_next()
         if job is None:
             self._set_status("ready")
             return
-        self._running, self.progress, self.preview = _Running(job), None, None
+        self._running, self.progress, self.preview = Running(job), None, None
         self._tell_queue()
         try:
             inputs = self._inputs(job)
@@ -262,7 +223,7 @@ class Supervisor:
             self._finish(JobState.FAILED, str(error))
             return
         self._set_status("busy")
-        for message in (*inputs, _run(job)):
+        for message in (*inputs, self._running.message()):
             self._say(message)
 
     def _inputs(self, job: Job) -> tuple[Input, ...]:
@@ -283,7 +244,7 @@ class Supervisor:
     def _finish(self, state: JobState, error: str | None = None) -> None:
         running, self._running = self._running, None
         self.progress = self.preview = None
-        self._health.deaths = 0
+        self._health.finished_a_job()
         if running is not None:
             self._store.finish(running.job.id, state, error)
         self._hand_out()
@@ -303,7 +264,7 @@ class Supervisor:
 
     @_on.register
     def _(self, message: Ready) -> None:
-        self._health.was_ready, self._health.failed_starts, self._health.hopeless = True, 0, ""
+        self._health.became_ready()
         self._set_status("ready", "", device=message.device)
         self._hand_out()
         if self._running is None:
@@ -318,7 +279,7 @@ class Supervisor:
         running = self._running
         if running is None or running.job.id != message.job_id:
             return
-        self.progress = _progress(message, running)
+        self.progress = running.progress(message)
         self._publish("progress", self.progress.model_dump(mode="json"), message.job_id)
 
     @_on.register
@@ -355,7 +316,7 @@ class Supervisor:
 
     @_on.register
     def _(self, message: Exit) -> None:
-        how = _how(message)
+        how = describe(message)
         log.warning("The worker process %s", how)
         running, self._running = self._running, None
         self.progress = self.preview = None
@@ -363,7 +324,7 @@ class Supervisor:
             self._settle(running, message)
         self._count_death(how)
 
-    def _settle(self, running: _Running, exit: Exit) -> None:
+    def _settle(self, running: Running, exit: Exit) -> None:
         """Decide what becomes of a job whose worker died."""
         job = running.job
         if running.wanted is not None:
@@ -373,7 +334,7 @@ class Supervisor:
             self._store.requeue(job.id)
             self._tell_queue()
         else:
-            self._store.finish(job.id, JobState.FAILED, _reason(exit, job.attempts))
+            self._store.finish(job.id, JobState.FAILED, explain_failure(exit, job.attempts))
 
     # Telling
 
@@ -388,39 +349,3 @@ class Supervisor:
 
     def _publish(self, kind: EventKind, data: Mapping[str, object], job_id: str | None = None) -> None:
         self._bus.publish(Event(kind=kind, data=data, job_id=job_id))
-
-
-def _run(job: Job) -> Run:
-    return Run(
-        job_id=job.id,
-        request=job.request.model_dump(mode="json"),
-        settings=job.settings.model_dump(mode="json"),
-        made=tuple(picture.index for picture in job.pictures),
-    )
-
-
-def _progress(message: StepDone, running: _Running) -> Progress:
-    """The progress that `message` means; its end is foreseen from the pace since the first report."""
-    done = (message.batch + message.step / max(1, message.steps)) / max(1, message.batches)
-    now = time.monotonic()
-    if running.first is None:
-        running.first = (now, done)
-    began, at = running.first
-    eta = (now - began) / (done - at) * (1 - done) if done > at else None
-    return Progress(**message.model_dump(), progress=min(1.0, done), eta=eta)
-
-
-def _how(exit: Exit) -> str:
-    """How the worker ended, with the last thing it printed when it ended by an error of its own."""
-    return f"{exit} after printing: {exit.printed[-1]}" if exit.printed and exit.code > 0 else str(exit)
-
-
-def _reason(exit: Exit, attempts: int) -> str:
-    """Why a job failed whose worker died, and what can be done."""
-    advice = (
-        "The system was probably out of memory: make the picture or the batch smaller, or close other programs."
-        if exit.looks_like_out_of_memory
-        else "Other jobs go on. If it happens again, try a smaller picture or leave out networks; "
-        "the log shows what the worker printed last."
-    )
-    return f"The worker process {_how(exit)} while it made this picture, {attempts} times. {advice}"
