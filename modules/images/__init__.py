@@ -1,0 +1,28 @@
+"""Pictures: files with their infotext inside, taking pictures in from outside, resizing and grids."""
+
+from .decode import BadPicture, decode_base64, decode_picture, flattened, open_picture
+from .files import SaveFailed, save_picture, write_atomically
+from .grid import grid
+from .metadata import PictureText, encode, read_text
+from .resize import ResizeMode, lanczos, nearest, resize_image
+from .thumbnails import thumbnail
+
+__all__ = [
+    "BadPicture",
+    "PictureText",
+    "ResizeMode",
+    "SaveFailed",
+    "decode_base64",
+    "decode_picture",
+    "encode",
+    "flattened",
+    "grid",
+    "lanczos",
+    "nearest",
+    "open_picture",
+    "read_text",
+    "resize_image",
+    "save_picture",
+    "thumbnail",
+    "write_atomically",
+]

@@ -1,0 +1,135 @@
+"""Picture files: numbered names, and writing that leaves either the whole file or none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from PIL import Image
+
+from modules.params import TagbrushError
+
+from .metadata import encode
+
+STALE_SECONDS = 3600
+"""A reservation older than this belongs to a process that died."""
+
+_NUMBERED = re.compile(r"(\d+)(?:-.*)?\.[^.]+")
+_RESERVED = re.compile(r"\.(\d+)\.part")
+
+
+class SaveFailed(TagbrushError):
+    """A picture that could not be written, with the folder and the system's reason."""
+
+
+def save_picture(
+    image: Image.Image,
+    folder: Path,
+    *,
+    seed: int,
+    infotext: str,
+    format: str = "png",
+    quality: int = 80,
+    day: date | None = None,
+) -> Path:
+    """The path of the saved picture: `folder/2026-01-31/00042-seed.png`, without the date if `day` is None.
+
+    The number follows the largest in that folder; two processes never take the same one. `format` is png, jpg or webp;
+    a picture too large for its format is saved as png. Raises SaveFailed.
+    """
+    data, suffix = encode(image, infotext, format=format, quality=quality)
+    target = folder / day.isoformat() if day else folder
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with _reserved_number(target) as (number, reservation):
+            path = target / f"{number:05}-{seed}{suffix}"
+            _write(reservation, data)
+            os.replace(reservation, path)
+        _settle(target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SaveFailed(
+            f"The picture could not be saved in {target}: {reason}. Free some space or check its rights."
+        ) from error
+    return path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Nothing, once the file holds exactly the data; whoever reads it meanwhile finds the old file or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    try:
+        _write(temporary, data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _settle(path.parent)
+
+
+@contextlib.contextmanager
+def _reserved_number(folder: Path) -> Iterator[tuple[int, Path]]:
+    """A number larger than any in the folder, and an empty file of ours that keeps others from taking it.
+
+    Only the maker of `.00042.part` may write number 42. Numbers are read again after the reservation is made, since
+    another process may have finished that number between our reading and our reserving.
+    """
+    while True:
+        number = _largest_number(folder, reserved=True) + 1
+        reservation = folder / f".{number:05}.part"
+        try:
+            os.close(os.open(reservation, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            continue
+        try:
+            if _largest_number(folder, reserved=False) >= number:
+                continue
+            yield number, reservation
+            return
+        finally:
+            reservation.unlink(missing_ok=True)
+
+
+def _largest_number(folder: Path, *, reserved: bool) -> int:
+    """The largest number of a picture (or, if asked, of a reservation) in the folder; -1 if there is none."""
+    largest = -1
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            match = _NUMBERED.fullmatch(entry.name)
+            if not match and reserved and (match := _RESERVED.fullmatch(entry.name)) and _is_stale(entry):
+                Path(entry.path).unlink(missing_ok=True)
+                match = None
+            if match:
+                largest = max(largest, int(match[1]))
+    return largest
+
+
+def _is_stale(entry: os.DirEntry[str]) -> bool:
+    try:
+        return time.time() - entry.stat().st_mtime > STALE_SECONDS
+    except OSError:
+        return False
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write the file and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _settle(folder: Path) -> None:
+    """Wait until the disk has the folder's new entry, where the system lets a folder be opened (not Windows)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
