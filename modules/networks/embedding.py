@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modules.models import read_pickled, read_weights
+from modules.models import Model, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
 from modules.networks.families import CONTEXT_WIDTHS
 from modules.networks.image_embedding import IMAGE_SUFFIXES, read_image
@@ -43,12 +43,14 @@ class Embedding:
     def nbytes(self) -> int:
         return sum(vectors.nbytes for vectors in self.vectors.values())
 
-    def fitted(self, widths: Mapping[str, int], family: str) -> Mapping[str, torch.Tensor]:
-        """The vectors, float32, if they are for text encoders of these widths and no others. Raises NetworkMisfit."""
+    def fitted(self, model: Model) -> Mapping[str, torch.Tensor]:
+        """The vectors, float32, by text encoder. Raises NetworkMisfit unless they are of the model's widths."""
         own = {encoder: vectors.shape[1] for encoder, vectors in self.vectors.items()}
-        if own != dict(widths):
+        widths = _widths(model)
+        if own != widths:
             because = f"its vectors have {_shown(own)} numbers each, the model's have {_shown(widths)}"
-            raise NetworkMisfit(self.name, made_for=_family(own, family), model=family, because=because)
+            made_for = _family(own, model.family)
+            raise NetworkMisfit(self.name, made_for=made_for, model=model.family, because=because)
         return {encoder: vectors.float() for encoder, vectors in self.vectors.items()}
 
 
@@ -124,6 +126,11 @@ def _rows(path: Path, name: str, value: Any) -> torch.Tensor:
             path, f"has {rows.shape[0]} vectors; a prompt takes 1 to {MAX_VECTORS}. Train it again with fewer vectors."
         )
     return owned(path, name, rows)
+
+
+def _widths(model: Model) -> dict[str, int]:
+    encoders = {CLIP_L: model.text_encoder, CLIP_G: getattr(model, "text_encoder_2", None)}
+    return {name: int(encoder.config.hidden_size) for name, encoder in encoders.items() if encoder is not None}
 
 
 def _family(widths: Mapping[str, int], model: str) -> str:

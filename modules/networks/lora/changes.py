@@ -54,7 +54,7 @@ def on(tensor: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
 def flat(tensor: torch.Tensor) -> torch.Tensor:
     """A convolution's weight as a matrix: (O, I, k, k) -> (O, I k k). Raises Misshapen for a row of numbers."""
     check(tensor.dim() >= 2, "matrices and kernels are expected", tensor)
-    return tensor.reshape(tensor.shape[0], -1)
+    return tensor.flatten(1)
 
 
 def check(holds: bool, what: str, *tensors: torch.Tensor) -> None:

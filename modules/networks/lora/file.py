@@ -17,6 +17,7 @@ from modules.networks.families import CONTEXT_WIDTHS, family_of_metadata, family
 from modules.networks.lora.changes import Misshapen, Parts
 from modules.networks.lora.layer import Layer
 from modules.networks.lora.names import LayerName, layer_name, layer_names, split_key
+from modules.networks.lora.peft import with_alpha
 from modules.networks.tensors import Identity, identity, owned
 from modules.params import BadFile
 
@@ -103,7 +104,7 @@ def load_lora(path: Path) -> Lora:
         name: {part: owned(path, f"{name} {part}", tensor) for part, tensor in parts.items()}
         for name, parts in groups.items()
     }
-    layers = {name: _layer(path, name, parts) for name, parts in tensors.items()}
+    layers = {name: _layer(path, name, with_alpha(name, parts, weights.metadata)) for name, parts in tensors.items()}
     embeddings = bundled_embeddings(path, {name: owned(path, name, tensor) for name, tensor in bundle.items()})
     return Lora(
         path=path,
