@@ -14,7 +14,7 @@ ROUND = 1.1
 SQUARE = 1 / 1.1
 
 # Brackets opened inside this many others are plain characters. It keeps hostile nesting linear in time.
-MAX_DEPTH = 200
+MAX_DEPTH = 100
 
 _TOKEN = re.compile(
     r"""

@@ -85,7 +85,7 @@ def schedule(text: str, steps: int, *, hires_steps: int | None = None, old: bool
     same: dict[str, str] = {}
     found = []
     for until in _ends(items, timeline.length):
-        now = "".join(_text(items, until))
+        now = _text(items, until)
         found.append(Scheduled(until, same.setdefault(now, now)))
     return tuple(found)
 
@@ -113,14 +113,14 @@ def _groups(items: tuple[_Item, ...]) -> Iterator[_Switch | _Cycle]:
             yield from _groups(part)
 
 
-def _text(items: tuple[_Item, ...], step: int) -> Iterator[str]:
-    for item in items:
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, _Switch):
-            yield from _text(item.before if step <= item.when else item.after, step)
-        else:
-            yield from _text(item.options[(step - 1) % len(item.options)], step)
+def _text(items: tuple[_Item, ...], step: int) -> str:
+    return "".join([item if isinstance(item, str) else _text(_chosen(item, step), step) for item in items])
+
+
+def _chosen(group: _Switch | _Cycle, step: int) -> tuple[_Item, ...]:
+    if isinstance(group, _Switch):
+        return group.before if step <= group.when else group.after
+    return group.options[(step - 1) % len(group.options)]
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ _END_OF_WORD = "</w>"
 _WORD = r"(?i)<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 _SPLIT_SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
 _WHITE_SPACE = re.compile(r"\s+")
+_NOTHING_TO_MEND = re.compile(r"[\t\n -%'-~]*")
 
 
 class Tokenizer:
@@ -53,7 +54,9 @@ class Tokenizer:
 
 def _clean(text: str) -> str:
     """Mended by ftfy, white space collapsed, lower case: what CLIP does before it cuts words."""
-    return _WHITE_SPACE.sub(" ", ftfy.fix_text(text)).strip().lower()
+    # ftfy changes ASCII only at "&" and control characters, and takes its time to say so.
+    mended = text if _NOTHING_TO_MEND.fullmatch(text) else ftfy.fix_text(text)
+    return _WHITE_SPACE.sub(" ", mended).strip().lower()
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
