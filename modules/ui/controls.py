@@ -1,0 +1,49 @@
+"""Gradio controls made from the declarations of parameters: there is no second list of labels or limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from modules.params import SAMPLERS, SCHEDULES, Param
+
+# Where A1111's element id differs from the parameter's name; extensions and users' scripts know these.
+ELEMENT_IDS = {
+    "sampler_name": "sampling",
+    "n_iter": "batch_count",
+    "negative_prompt": "neg_prompt",
+    "CLIP_stop_at_last_layers": "clip_skip",
+    "init_images": "image",
+}
+
+CHOICES = {
+    "samplers": tuple(sampler.name for sampler in SAMPLERS),
+    "schedules": tuple(schedule.label for schedule in SCHEDULES),
+}
+
+
+def element_id(task: str, name: str) -> str:
+    return f"{task}_{ELEMENT_IDS.get(name, name)}"
+
+
+def control(param: Param, task: str, **options: Any) -> gr.components.Component:
+    """The control a declaration asks for: a list for choices, a slider for a range, else a box of the value's type."""
+    shared: dict[str, Any] = {
+        "label": param.label,
+        "value": param.default,
+        "elem_id": element_id(task, param.name),
+        "interactive": True,
+    }
+    shared |= options
+    if param.choices is not None:
+        choices = CHOICES[param.choices] if isinstance(param.choices, str) else param.choices
+        return gr.Dropdown(choices=list(choices), **shared)
+    if param.ui is not None:
+        minimum, maximum, *step = param.ui
+        return gr.Slider(minimum=minimum, maximum=maximum, step=step[0] if step else None, **shared)
+    if param.kind is bool:
+        return gr.Checkbox(**shared)
+    if param.kind is int:
+        return gr.Number(precision=0, **shared)
+    return gr.Textbox(**shared)

@@ -1,0 +1,120 @@
+"""What the page's buttons do: make a request, or fill the controls. Nothing here waits for a picture."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from modules.catalogue import Catalogue, Entry
+from modules.jobs import Jobs
+from modules.params import Settings, TagbrushError, make_request, request_from_infotext
+
+FALLBACK_SIZE = (512, 512)
+FALLBACK_CFG = 7.0
+_PICTURE_URL = re.compile(r"/jobs/([\w-]+)/pictures/(\d+)$")
+
+
+@dataclass(frozen=True)
+class Native:
+    """What a checkpoint was made for; the page uses it until a person chooses otherwise."""
+
+    width: int
+    height: int
+    cfg_scale: float
+
+    @classmethod
+    def of(cls, entry: Entry | None) -> Native:
+        width, height = (entry and entry.native_size) or FALLBACK_SIZE
+        return cls(width, height, (entry and entry.cfg_scale) or FALLBACK_CFG)
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """The page's side of the program: `jobs` takes requests, `catalogue` knows the files."""
+
+    jobs: Jobs
+    catalogue: Catalogue
+
+    def submit(self, task: str, fields: Mapping[str, Any], settings: Mapping[str, Any], picture: str | None) -> str:
+        """Put a job into the queue; the text is empty, or says in words why there is none."""
+        try:
+            wanted = {name: value for name, value in fields.items() if value not in (None, "")}
+            if task == "img2img":
+                if not picture:
+                    return "Choose a picture to start from: drop one into the box, or send one over from txt2img."
+                wanted["init_images"] = (self.jobs.add_input(Path(picture).read_bytes()),)
+            self.jobs.submit(make_request({"task": task, "override_settings": self._changed(settings), **wanted}))
+        except TagbrushError as error:
+            return str(error)
+        return ""
+
+    def _changed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Only what differs from the settings in force, so that a request says what it means."""
+        current = self.jobs.settings()
+        given = {name: value for name, value in settings.items() if value is not None}
+        return {name: value for name, value in given.items() if value != getattr(current, name)}
+
+    def checkpoints(self) -> list[str]:
+        return [entry.title for entry in self.catalogue.entries("checkpoint") if not entry.error]
+
+    def checkpoint(self, name: str | None = None) -> Entry | None:
+        """The checkpoint of this name, or the one in force."""
+        wanted = name or self.jobs.settings().sd_model_checkpoint
+        found = self.catalogue.find_checkpoint(wanted) if wanted else None
+        usable = (entry for entry in self.catalogue.entries("checkpoint") if not entry.error)
+        return found or next(usable, None)
+
+    def choose_checkpoint(self, name: str) -> str:
+        """Make this checkpoint the one in force; the text says what went wrong, if anything did."""
+        try:
+            self.jobs.change_settings({"sd_model_checkpoint": name})
+        except TagbrushError as error:
+            return str(error)
+        return ""
+
+    def pasted(self, task: str, text: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+        """Fields, settings and a message for a text put into the prompt box; no text means the last picture's."""
+        text = text.strip() or self._last_infotext(task)
+        if not text:
+            return {}, {}, "Paste a picture's generation parameters into the prompt box first."
+        pasted = request_from_infotext(text, task)
+        settings = dict(pasted.settings)
+        notices = list(pasted.notices)
+        if model := settings.pop("sd_model_checkpoint", None):
+            entry = self.catalogue.find_checkpoint(str(model))
+            if entry is None:
+                notices.append(f"The checkpoint this was made with ({model}) is not here; the chosen one stays.")
+            else:
+                settings["sd_model_checkpoint"] = entry.title
+        return dict(pasted.fields), settings, " ".join(notices)
+
+    def _last_infotext(self, task: str) -> str:
+        pictures = (picture for job in self.jobs.list(20) if job.task == task for picture in job.pictures)
+        return next((picture.infotext for picture in pictures), "")
+
+    def received(self, url: str) -> tuple[Image.Image | None, dict[str, Any], str]:
+        """A finished picture for img2img with the prompts it was made from, and a message if it cannot be had."""
+        found = _PICTURE_URL.search(url)
+        if not found:
+            return None, {}, "There is no picture to send yet."
+        try:
+            picture = self.jobs.picture(found[1], int(found[2]))
+            image = Image.open(io.BytesIO(picture.path.read_bytes()))
+            image.load()
+        except (TagbrushError, OSError) as error:
+            return None, {}, f"The picture cannot be read any more: {error}"
+        fields = dict(request_from_infotext(picture.infotext, "img2img").fields)
+        if not self.jobs.settings().send_seed:
+            fields.pop("seed", None)
+        return image, fields, ""
+
+    def defaults(self, names: Sequence[str]) -> dict[str, Any]:
+        """The settings in force, for the controls that show them."""
+        settings: Settings = self.jobs.settings()
+        return {name: getattr(settings, name) for name in names}

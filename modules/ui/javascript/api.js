@@ -1,0 +1,37 @@
+// Requests to the server. Every failure becomes an Error whose message can be shown as it stands.
+
+const ROOT = "/tagbrush/v1";
+
+/** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
+async function request(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(ROOT + path, options);
+  } catch {
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  const body = response.headers.get("content-type")?.includes("json") ? await response.json() : null;
+  if (!response.ok) throw new Error(reason(body, response));
+  return body;
+}
+
+/** @param {any} body @param {Response} response */
+function reason(body, response) {
+  const told = body?.errors || body?.detail || body?.error;
+  return typeof told === "string" && told ? told : `The server answered ${response.status} ${response.statusText}.`;
+}
+
+/** @param {string} path */
+export const get = (path) => request(path);
+
+/** @param {string} path @param {unknown} [body] */
+export const post = (path, body) =>
+  request(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+
+/** One page of a kind of files. @param {string} kind @param {Record<string, string | number>} query */
+export const searchCatalogue = (kind, query) =>
+  get(`/catalogue/${kind}?${new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]))}`);

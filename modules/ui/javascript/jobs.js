@@ -1,0 +1,96 @@
+// What the page knows of jobs: the latest of each task, kept up to date by the event stream.
+
+import { get, post } from "./api.js";
+import { on } from "./events.js";
+
+/**
+ * @typedef {{index: number, url: string, seed: number, infotext: string, width: number, height: number}} Picture
+ * @typedef {{id: string, task: string, state: string, position: number | null, created: number, error: string | null,
+ *            request: any, progress: any, pictures: Picture[], notices: string[], preview?: string}} Job
+ */
+
+const FINAL = new Set(["done", "failed", "cancelled", "interrupted"]);
+const changed = new EventTarget();
+/** @type {Map<string, Job>} */
+const jobs = new Map();
+
+/** @param {Job} job */
+export const isFinal = (job) => FINAL.has(job.state);
+
+/** The job a task's panel shows: the running one, else the newest that ended, else the next that waits. @param {string} task */
+export function shownJob(task) {
+  const ofTask = [...jobs.values()].filter((job) => job.task === task).sort((a, b) => b.created - a.created);
+  return ofTask.find((job) => job.state === "running") ?? ofTask.find(isFinal) ?? ofTask.at(-1) ?? null;
+}
+
+/** Jobs of a task that are not over. @param {string} task */
+export const activeJobs = (task) =>
+  [...jobs.values()].filter((job) => job.task === task && !isFinal(job)).sort((a, b) => a.created - b.created);
+
+/** Call `listener` with a task's name whenever one of its jobs changed. @param {(task: string) => void} listener @param {AbortSignal} [signal] */
+export function onChange(listener, signal) {
+  changed.addEventListener("change", (event) => listener(/** @type {CustomEvent} */ (event).detail), { signal });
+}
+
+/** Stop the running job of a task, and forget the waiting ones. @param {string} task */
+export const interrupt = (task) => Promise.all(activeJobs(task).map((job) => post(`/jobs/${job.id}/interrupt`)));
+
+/** Go on with the next batch of the running job. @param {string} task */
+export async function skip(task) {
+  const running = activeJobs(task).find((job) => job.state === "running");
+  if (running) await post(`/jobs/${running.id}/skip`);
+}
+
+/** @param {string} task */
+const tell = (task) => changed.dispatchEvent(new CustomEvent("change", { detail: task }));
+
+/** @param {Job} job */
+function store(job) {
+  const known = jobs.get(job.id);
+  jobs.set(job.id, { ...job, preview: isFinal(job) ? undefined : known?.preview, progress: job.progress ?? known?.progress });
+  forgetOld(job.task);
+  tell(job.task);
+}
+
+/** @param {string} id @param {(job: Job) => void} change */
+function update(id, change) {
+  const job = jobs.get(id);
+  if (!job || (isFinal(job) && job.preview === undefined && job.state !== "done" && job.state !== "interrupted")) return;
+  change(job);
+  tell(job.task);
+}
+
+/** @param {string} task */
+function forgetOld(task) {
+  const ended = [...jobs.values()].filter((job) => job.task === task && isFinal(job)).sort((a, b) => b.created - a.created);
+  for (const job of ended.slice(5)) jobs.delete(job.id);
+}
+
+/** Follow the stream, and ask once for what ended before this page was opened. */
+export function follow() {
+  on("snapshot", (data) => data.jobs.forEach(store));
+  on("job", store);
+  on("queue", (data) => {
+    for (const job of jobs.values()) {
+      const place = data.ids.indexOf(job.id);
+      job.position = place < 0 ? null : place + 1;
+    }
+    new Set([...jobs.values()].map((job) => job.task)).forEach(tell);
+  });
+  on("progress", (data) => update(data.job_id, (job) => (job.progress = data)));
+  on("preview", (data) => update(data.job_id, (job) => !isFinal(job) && (job.preview = data.image)));
+  on("picture", (data) =>
+    update(data.job_id, (job) => {
+      job.pictures = [...job.pictures.filter((picture) => picture.index !== data.index), data].sort((a, b) => a.index - b.index);
+      job.preview = undefined;
+    }),
+  );
+  on("notice", (data) =>
+    update(data.job_id, (job) => {
+      if (!job.notices.includes(data.text)) job.notices = [...job.notices, data.text];
+    }),
+  );
+  get("/jobs?limit=20")
+    .then((data) => (data.jobs ?? data).forEach((/** @type {Job} */ job) => jobs.has(job.id) || store(job)))
+    .catch(() => {}); // the stream's snapshot follows as soon as the server is there
+}

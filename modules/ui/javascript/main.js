@@ -1,0 +1,25 @@
+// The page's own part: everything that lives while pictures are made. The controls are gradio's.
+
+import "./cards.js";
+import "./results.js";
+import "./worker.js";
+import { useSeed } from "./handover.js";
+import { follow, shownJob } from "./jobs.js";
+import { watchPrompts } from "./prompts.js";
+import { watchKeys } from "./shortcuts.js";
+import { toast } from "./toasts.js";
+
+// What gradio's buttons call.
+Object.assign(window, {
+  tagbrush: {
+    say: (/** @type {string} */ text) => toast(text, "error"),
+    reuseSeed: (/** @type {string} */ task) => {
+      const picture = shownJob(task)?.pictures.at(-1);
+      if (picture) useSeed(task, picture.seed);
+    },
+  },
+});
+
+watchPrompts();
+watchKeys();
+follow();

@@ -1,0 +1,187 @@
+"""The page: gradio lays out controls; everything that lives while pictures are made is our own (javascript/)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from modules.catalogue import Catalogue
+from modules.jobs import Jobs
+
+from .form import SETTINGS, Form
+from .handlers import Handlers, Native
+from .theme import theme
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+FOLDER = Path(__file__).parent
+REFRESH = "\U0001f504"
+CARD_TABS = (
+    ("Textual Inversion", "embedding", "textual_inversion"),
+    ("Hypernetworks", "hypernetwork", "hypernetworks"),
+    ("Checkpoints", "checkpoint", "checkpoints"),
+    ("Lora", "lora", "lora"),
+)
+HEAD = """
+<link rel="stylesheet" href="/tagbrush/assets/css/tagbrush.css">
+<link rel="icon" href="/tagbrush/assets/css/brush.svg" type="image/svg+xml">
+<script type="module" src="/tagbrush/assets/javascript/main.js"></script>
+"""
+BRAND = '<span class="tb-brand"><img src="/tagbrush/assets/css/brush.svg" alt="" width="28" height="28">Tagbrush</span>'
+TYPED = """() => ['txt2img.prompt', 'txt2img.negative', 'img2img.prompt', 'img2img.negative']
+    .map((box) => sessionStorage.getItem(`tagbrush.${box}`) ?? '')"""
+SAY = "(text) => { if (text) window.tagbrush.say(text); }"
+HIDDEN = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def mount(app: FastAPI, jobs: Jobs, catalogue: Catalogue, path: str = "/") -> gr.Blocks:
+    """The page, mounted on `app` at `path`."""
+    blocks = build(jobs, catalogue)
+    gr.mount_gradio_app(
+        app, blocks, path, theme=theme(), head=HEAD, footer_links=[], show_error=True, ssr_mode=False, pwa=False
+    )
+    return blocks
+
+
+def build(jobs: Jobs, catalogue: Catalogue) -> gr.Blocks:
+    """The page's controls and what they do."""
+    handlers = Handlers(jobs, catalogue)
+    native = Native.of(handlers.checkpoint())
+    with gr.Blocks(title="Tagbrush", analytics_enabled=False, fill_width=True) as blocks:
+        with gr.Row(elem_classes="tb-header"):
+            _html(BRAND, "tb-brand-box")
+            checkpoint = _checkpoint_box(handlers)
+            refresh = gr.Button(REFRESH, elem_id="refresh_sd_model_checkpoint", min_width=40)
+            _html("<tb-worker></tb-worker>", "tb-worker-box")
+        message = gr.Textbox(elem_classes="tb-handover", show_label=False, container=False)
+        forms = []
+        with gr.Tabs(elem_id="tabs"):
+            for task in ("txt2img", "img2img"):
+                with gr.Tab(task, id=task, elem_id=f"tab_{task}", render_children=True):
+                    forms.append(_task_tab(Form(task, native), handlers, checkpoint, message))
+        _follow_checkpoint(handlers, forms, checkpoint, refresh, message, blocks)
+        _receive_picture(handlers, forms[1], message)
+        prompts = [form.fields[name] for form in forms for name in ("prompt", "negative_prompt")]
+        blocks.load(None, None, prompts, js=TYPED)
+    return blocks
+
+
+def _html(value: str, name: str) -> gr.HTML:
+    return gr.HTML(
+        value, elem_classes=["tb-html", name], padding=False, container=False, apply_default_css=False, js_on_load=None
+    )
+
+
+def _checkpoint_box(handlers: Handlers) -> gr.Dropdown:
+    entry = handlers.checkpoint()
+    return gr.Dropdown(
+        choices=handlers.checkpoints(),
+        value=entry.title if entry else None,
+        label="Stable Diffusion checkpoint",
+        show_label=False,
+        container=False,
+        elem_id="setting_sd_model_checkpoint",
+    )
+
+
+def _task_tab(form: Form, handlers: Handlers, checkpoint: gr.Dropdown, message: gr.Textbox) -> Form:
+    task = form.task
+    with gr.Row(elem_classes="tb-top"):
+        with gr.Column(elem_classes="tb-prompts"):
+            form.draw_prompts()
+        with gr.Column(elem_classes="tb-run"):
+            generate = gr.Button("Generate", variant="primary", elem_id=f"{task}_generate", elem_classes="tb-generate")
+            with gr.Row():
+                for name in ("Interrupt", "Skip"):
+                    gr.Button(name, elem_id=f"{task}_{name.lower()}", elem_classes="tb-tool", interactive=True)
+            with gr.Row():
+                paste = gr.Button("Paste", elem_id=f"{task}_paste", elem_classes="tb-tool")
+                clear = gr.Button("Clear", elem_id=f"{task}_clear_prompt", elem_classes="tb-tool")
+    with gr.Row(elem_classes="tb-body"):
+        with gr.Column(elem_classes="tb-left"), gr.Tabs(elem_id=f"{task}_extra_tabs", overflow_behavior="wrap"):
+            with gr.Tab("Generation", elem_id=f"{task}_generation", elem_classes="tb-controls", render_children=True):
+                form.draw_controls(handlers)
+            for label, kind, name in CARD_TABS:
+                with gr.Tab(label, elem_id=f"{task}_{name}", render_children=True):
+                    _html(f'<tb-cards kind="{kind}" task="{task}"></tb-cards>', "tb-cards-box")
+        with gr.Column(elem_classes="tb-right"):
+            _html(f'<tb-results task="{task}"></tb-results>', "tb-results-box")
+    prompts = [form.fields["prompt"], form.fields["negative_prompt"]]
+    clear.click(None, outputs=prompts, js="() => ['', '']")
+    generate.click(_submitter(form, handlers), form.components, [message], **HIDDEN).then(None, [message], js=SAY)
+    _bind_paste(form, handlers, paste, checkpoint, message)
+    return form
+
+
+def _submitter(form: Form, handlers: Handlers) -> Callable[..., str]:
+    def submit(*given: Any) -> str:
+        fields, settings, picture = form.values(given)
+        return handlers.submit(form.task, fields, settings, picture)
+
+    return submit
+
+
+def _bind_paste(
+    form: Form, handlers: Handlers, paste: gr.Button, checkpoint: gr.Dropdown, message: gr.Textbox
+) -> None:
+    def fill(text: str) -> dict[Any, Any]:
+        fields, settings, said = handlers.pasted(form.task, text)
+        title = settings.pop("sd_model_checkpoint", None)
+        updates = {form.fields[name]: value for name, value in fields.items() if name in form.fields}
+        updates |= {form.settings[name]: value for name, value in settings.items() if name in form.settings}
+        return updates | ({checkpoint: title} if title else {}) | {message: said}
+
+    outputs = [*form.fields.values(), *form.settings.values(), checkpoint, message]
+    paste.click(fill, [form.fields["prompt"]], outputs, **HIDDEN).then(None, [message], js=SAY)
+
+
+def _follow_checkpoint(
+    handlers: Handlers,
+    forms: list[Form],
+    checkpoint: gr.Dropdown,
+    refresh: gr.Button,
+    message: gr.Textbox,
+    blocks: gr.Blocks,
+) -> None:
+    """Width, height and CFG follow the checkpoint as long as they still are what the one before it asked for."""
+    followed = gr.State(forms[0].native)
+    followers = [form.fields[name] for form in forms for name in ("width", "height", "cfg_scale")]
+
+    def adapt(name: str | None, before: Native, *current: float) -> list[Any]:
+        native = Native.of(handlers.checkpoint(name))
+        old = (before.width, before.height, before.cfg_scale) * len(forms)
+        new = (native.width, native.height, native.cfg_scale) * len(forms)
+        return [native, *(n if value == o else gr.skip() for value, o, n in zip(current, old, new, strict=True))]
+
+    def choose(name: str) -> str:
+        return handlers.choose_checkpoint(name)
+
+    def reread() -> Any:
+        entry = handlers.checkpoint()
+        return gr.Dropdown(choices=handlers.checkpoints(), value=entry.title if entry else None)
+
+    inputs, outputs = [checkpoint, followed, *followers], [followed, *followers]
+    checkpoint.input(choose, [checkpoint], [message], **HIDDEN).then(None, [message], js=SAY)
+    checkpoint.change(adapt, inputs, outputs, **HIDDEN)
+    refresh.click(reread, None, [checkpoint], **HIDDEN)
+    settings = [component for form in forms for component in form.settings.values()]
+    blocks.load(reread, None, [checkpoint], **HIDDEN).then(adapt, inputs, outputs, **HIDDEN)
+    blocks.load(lambda: list(handlers.defaults(SETTINGS).values()) * len(forms), None, settings, **HIDDEN)
+
+
+def _receive_picture(handlers: Handlers, form: Form, message: gr.Textbox) -> None:
+    """"Send to img2img": the script names a picture, and the tab gets it with its prompts and settings."""
+    source = gr.Textbox(elem_id="img2img_handover", elem_classes="tb-handover", show_label=False, container=False)
+    receive = gr.Button("Receive", elem_id="img2img_receive", elem_classes="tb-handover")
+
+    def fill(url: str) -> dict[Any, Any]:
+        image, fields, said = handlers.received(url)
+        updates = {form.fields[name]: value for name, value in fields.items() if name in form.fields}
+        return updates | ({form.picture: image} if image else {}) | {message: said}
+
+    outputs = [*form.fields.values(), form.picture, message]
+    receive.click(fill, [source], outputs, **HIDDEN).then(None, [message], js=SAY)
