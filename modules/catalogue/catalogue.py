@@ -28,7 +28,7 @@ PATIENCE = 0.5
 PERIOD = 2.0
 """Seconds of examining in the background between two updates of the shelf."""
 
-Listener = Callable[[frozenset[Kind]], None]
+Listener = Callable[[Kind], None]
 
 
 class Catalogue:
@@ -76,7 +76,7 @@ class Catalogue:
         """Every sub-folder with entries of the kind."""
         return self._shelf(kind).categories
 
-    def get(self, kind: Kind, entry_id: str) -> Entry | None:
+    def by_id(self, kind: Kind, entry_id: str) -> Entry | None:
         """The entry with the id."""
         return self._shelf(kind).by_id.get(entry_id)
 
@@ -84,23 +84,24 @@ class Catalogue:
         self,
         kind: Kind,
         text: str = "",
+        *,
         sort: str = "path",
-        order: str = "asc",
+        descending: bool = False,
         offset: int = 0,
         limit: int | None = None,
     ) -> tuple[tuple[Entry, ...], int]:
         """A page of the entries in which every word of the text occurs, and the number of all of them.
 
-        `sort` is one of path, name, created, modified, size (UnknownName for another); `order` is asc or desc.
+        `sort` is one of path, name, created, modified, size; raises UnknownName for another.
         """
-        return self._shelf(kind).search(text, sort=sort, descending=order == "desc", offset=offset, limit=limit)
+        return self._shelf(kind).search(text, sort=sort, descending=descending, offset=offset, limit=limit)
 
     def metadata(self, entry: Entry) -> dict[str, str]:
         """All that the file says of itself; may raise BadFile."""
         return full_metadata(entry.path) or dict(entry.metadata)
 
-    def preview(self, entry: Entry) -> Preview | None:
-        """The picture for the entry's card."""
+    def preview_bytes(self, entry: Entry) -> Preview | None:
+        """The picture for the entry's card as (data, media type), in its full size."""
         return read_preview(entry)
 
     # Finding by name
@@ -151,7 +152,7 @@ class Catalogue:
         return frozenset(each for each in kinds if self._refresh(each, patience))
 
     def watch(self, callback: Listener) -> None:
-        """Call back, from another thread, with the kinds that changed, whenever files come, go or change."""
+        """Call back, from another thread, with each kind that changed, whenever files come, go or change."""
         self._listeners.append(callback)
         with self._lock:
             if self._watch is None:
@@ -163,12 +164,14 @@ class Catalogue:
         return watched
 
     def _folders_changed(self, kinds: frozenset[Kind]) -> None:
-        self._tell(frozenset(kind for kind in kinds if self.refresh(kind)))
+        for kind in sorted(kinds):
+            if not self._closing.is_set() and self._refresh(kind, PATIENCE):
+                self._tell(kind)
 
-    def _tell(self, kinds: frozenset[Kind]) -> None:
-        if kinds and not self._closing.is_set():
+    def _tell(self, kind: Kind) -> None:
+        if not self._closing.is_set():
             for listener in list(self._listeners):
-                listener(kinds)
+                listener(kind)
 
     def _shelf(self, kind: Kind) -> Shelf:
         shelf = self._shelves.get(kind)
@@ -238,7 +241,7 @@ class Catalogue:
                         return
                 self._examine(kind, places, PERIOD)
                 if self._refresh(kind, 0):
-                    self._tell(frozenset({kind}))
+                    self._tell(kind)
 
         self._background[kind] = threading.Thread(target=work, name=f"catalogue {kind}", daemon=True)
         self._background[kind].start()
@@ -297,7 +300,7 @@ class Catalogue:
             return
         self._index.save_hash(place, algorithm, done.result())
         if algorithm == "sha256" and self._refresh(entry.kind, 0):
-            self._tell(frozenset({entry.kind}))
+            self._tell(entry.kind)
 
 
 def _entry(kind: Kind, found: Found, facts: Facts | None, sidecars: Known, hashes: Known) -> Entry:

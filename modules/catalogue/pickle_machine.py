@@ -354,9 +354,10 @@ def _pairs(flat: list[Any]) -> dict[Any, Any]:
 def _key(value: Any) -> Any:
     """The value itself if it may be a dict's key.
 
-    Only flat keys: hashing a tuple nested a million deep would overflow the interpreter's own stack.
+    Only flat keys: hashing a tuple nested a million deep would overflow the interpreter's own stack. The name of a
+    class is one: the first SD 1.x files list their training callbacks so.
     """
-    if isinstance(value, _Scalar):
+    if isinstance(value, _Scalar | Global):
         return value
     if isinstance(value, tuple) and all(isinstance(item, _Scalar) for item in value):
         return value

@@ -6,8 +6,8 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from modules.params import BadFile
 
@@ -23,8 +23,7 @@ _TYPES: tuple[tuple[bytes, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(NamedTuple):
     """A picture as it is stored, and its media type as its first bytes tell it."""
 
     data: bytes

@@ -3,7 +3,7 @@
 from .decode import BadPicture, decode_base64, decode_picture, flattened, open_picture
 from .files import SaveFailed, save_picture, write_atomically
 from .grid import grid
-from .metadata import PictureText, encode, read_text
+from .metadata import PictureText, encode, read_metadata
 from .resize import ResizeMode, lanczos, nearest, resize_image
 from .thumbnails import thumbnail
 
@@ -20,7 +20,7 @@ __all__ = [
     "lanczos",
     "nearest",
     "open_picture",
-    "read_text",
+    "read_metadata",
     "resize_image",
     "save_picture",
     "thumbnail",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from PIL import Image, PngImagePlugin
 
@@ -20,12 +20,11 @@ _LARGEST_SIDE = {"jpeg": 65_535, "webp": 16_383}
 _ENCODINGS = {b"UNICODE\0": "utf-16", b"ASCII\0\0\0": "utf-8", b"\0\0\0\0\0\0\0\0": "utf-8"}
 
 
-@dataclass(frozen=True, slots=True)
-class PictureText:
+class PictureText(NamedTuple):
     """What a picture says of itself: its infotext ("" if it has none), and every other text in it."""
 
-    infotext: str = ""
-    items: Mapping[str, str] = field(default_factory=dict)
+    infotext: str
+    items: Mapping[str, str]
 
 
 def encode(image: Image.Image, infotext: str, *, format: str = "png", quality: int = 80) -> tuple[bytes, str]:
@@ -50,7 +49,7 @@ def encode(image: Image.Image, infotext: str, *, format: str = "png", quality: i
     return buffer.getvalue(), {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}[kind]
 
 
-def read_text(data: bytes) -> PictureText:
+def read_metadata(data: bytes) -> PictureText:
     """The texts in a picture file; raises BadPicture if it is none."""
     image = open_picture(data)
     if image.format == "PNG" and KEY not in image.info:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from modules.images import SaveFailed, read_text, save_picture, write_atomically
+from modules.images import SaveFailed, read_metadata, save_picture, write_atomically
 
 PICTURE = Image.new("RGB", (8, 8), "teal")
 
@@ -42,7 +42,7 @@ def test_the_sixth_digit_is_no_obstacle(tmp_path: Path) -> None:
 def test_the_infotext_is_in_the_file(tmp_path: Path) -> None:
     path = save_picture(PICTURE, tmp_path, seed=1, infotext="a cat\nSteps: 4", format="jpg")
     assert path.suffix == ".jpg"
-    assert read_text(path.read_bytes()).infotext == "a cat\nSteps: 4"
+    assert read_metadata(path.read_bytes()).infotext == "a cat\nSteps: 4"
 
 
 def test_nothing_but_the_picture_is_left_behind(tmp_path: Path) -> None:
