@@ -54,7 +54,9 @@ class Timeline:
             step = (value if self.hires_steps is None else value - 1) * self.length
         else:
             step = value if self.hires_steps is None else value - self.steps
-        return max(int(step), 0) if -1 < step < self.length else (0 if step < 0 else self.length)
+        if step <= 0:
+            return 0
+        return int(step) if step < self.length else self.length
 
 
 @dataclass(frozen=True, slots=True)

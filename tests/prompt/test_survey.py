@@ -67,7 +67,7 @@ def test_an_embedding_that_was_refused_is_reported_where_it_is_named():
     assert use.notices == (WORDS.refused["huge"], WORDS.refused["old"])
 
 
-@pytest.mark.parametrize("text", ["", "a (b [c] {d})", r"\( a", "(a:1.2)[b]", r"\\\(", "smile :)".replace(")", "")])
+@pytest.mark.parametrize("text", ["", "a (b [c] {d})", r"\( a", "(a:1.2)[b]", r"\\\(", "smile :"])
 def test_brackets_that_match_are_not_mentioned(text):
     assert check_brackets(text) == ()
 
@@ -91,6 +91,6 @@ def test_brackets_that_do_not_match_are_explained(text, expected):
 
 
 @given(st.text() | st.text(alphabet="()[]{}\\a"))
-def test_every_text_can_be_checked(text):
-    check_brackets(text)
-    assert check_brackets(f"({text})") == () if check_brackets(text) == () and not text.endswith("\\") else True
+def test_brackets_around_a_text_that_matches_match_too(text):
+    if not check_brackets(text) and not text.endswith("\\"):
+        assert check_brackets(f"({text})") == ()
