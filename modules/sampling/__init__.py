@@ -1,7 +1,7 @@
 """Noise sources, noise levels, guidance and samplers as functions: what lies between noise and a picture's latents."""
 
 from .course import Course, SigmaCourse, TimestepCourse, ddim_timesteps, plot_course
-from .guidance import Guidance, Predict, Scheduled
+from .guidance import Guidance, Predict, Scheduled, needs_uncond
 from .levels import NoiseLevels
 from .noise import ImageNoise, Source
 from .philox import Philox
@@ -22,6 +22,7 @@ __all__ = [
     "Step",
     "TimestepCourse",
     "ddim_timesteps",
+    "needs_uncond",
     "plot_course",
     "sigmas",
 ]

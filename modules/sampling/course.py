@@ -83,8 +83,10 @@ def plot_course(
     levels = NoiseLevels.of_model(alphas_cumprod)
     if walker.consistency:
         levels = levels.for_consistency()
+    if named:
+        schedule = named.label
     if schedule == "Automatic":
-        schedule = named.label if named else info.default_schedule
+        schedule = info.default_schedule
     path = schedule_sigmas(schedule, total, levels)
     left_out = 0 if walked is None else total - walked
     return SigmaCourse(walker, levels, prediction, path[left_out:], span=(path[-2], path[0]))

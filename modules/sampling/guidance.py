@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,6 +12,11 @@ Predict = Callable[[torch.Tensor, float, torch.Tensor], torch.Tensor]
 """`(x (N, C, H, W), timestep, context (N, T, D)) -> (N, C, H, W)`, the model's own output, float32."""
 
 ONE = 1e-6
+
+
+def needs_uncond(cfg_scale: float, weights: Iterable[float]) -> bool:
+    """Whether anything of the unconditional prediction is left: nothing is at a guidance of exactly 1."""
+    return abs(cfg_scale * sum(weights) - 1) > ONE
 
 
 class Scheduled(Protocol):
@@ -91,8 +96,7 @@ class _Contexts:
         self.uncond = _stacked(unconds, device)  # (B, T, D)
         same = self.cond.shape[1:] == self.uncond.shape[1:]
         self.joined = torch.cat([self.cond, self.uncond]) if same else None
-        # Guidance of exactly 1 leaves nothing of the unconditional prediction.
-        self.without_uncond = all(abs(cfg_scale * sum(w for w, _ in mine) - 1) < ONE for mine in parts)
+        self.without_uncond = not any(needs_uncond(cfg_scale, (weight for weight, _ in mine)) for mine in parts)
         # (B, N): how much of each part goes into each picture
         rows = [
             [cfg_scale * w * (owner == picture) for w, owner in zip(weights, owners, strict=True)]
