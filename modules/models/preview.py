@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SD1_WIDTHS = (128, 256, 512, 512)
 SD1_RGB = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473))
 """Colour in [-1, 1] of each latent channel of SD 1.x's VAE, as its users have fitted it."""
-SAMPLES, CELLS = 16, 12
+SAMPLES, CELLS = 4, 8
 
 
 def preview(model: Model, latents: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,216 @@
+"""A file that is no usable checkpoint is refused with its name, what it is, and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from modules.models import load
+from modules.params import BadFile
+from tests.models import small
+from tests.models.small import Structure
+
+UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Tensors:
+    path = tmp_path_factory.mktemp("good") / "good.safetensors"
+    small.write(path, Structure())
+    return small.read(path)
+
+
+def refused(path: Path, *words: str, vae: Path | None = None) -> None:
+    with pytest.raises(BadFile) as raised:
+        load(path, vae=vae)
+    message = str(raised.value)
+    assert message.startswith((path if vae is None else vae).name), message
+    assert not [word for word in words if word not in message], message
+
+
+def save(folder: Path, tensors: Tensors, **metadata: str) -> Path:
+    path = folder / "bad.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, Structure().metadata() | metadata)
+    return path
+
+
+def test_a_truncated_safetensors(good: Tensors, tmp_path: Path) -> None:
+    path = save(tmp_path, good)
+    whole = path.read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2, 100, 8, 3, 0):
+        path.write_bytes(whole[:length])
+        refused(path, "cut short", "Download it again")
+
+
+def test_a_safetensors_whose_header_lies(tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    for header in (
+        b"not json",
+        json.dumps({"x": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}).encode(),
+        json.dumps({"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}).encode(),
+    ):
+        path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+        refused(path, "damaged")
+    path.write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    refused(path, "damaged")
+
+
+def test_a_zip_that_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "bad.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("photo.txt", "hello")
+    refused(path, "zip")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02", b"PK\x03\x04 and nothing"], ids=repr)
+def test_a_file_that_is_nothing_at_all(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.ckpt"
+    path.write_bytes(content)
+    refused(path, "Download it again")
+
+
+class RunsCode:
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, (str(self.witness),)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "plain pickle"])
+def test_a_pickle_that_would_run_code_is_not_opened(tmp_path: Path, form: str) -> None:
+    path, witness = tmp_path / "bad.ckpt", tmp_path / "ran"
+    content = {"state_dict": {"weight": RunsCode(witness)}}
+    if form == "plain pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
+    refused(path)
+    assert not witness.exists()
+
+
+def test_a_pickle_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "bad.pt"
+    contents = ([1, 2], {"a": 1}, torch.zeros(2), {3: torch.ones(1)})
+    for content, word in zip(contents, ("list", "no weights", "Tensor", "no weights"), strict=True):
+        torch.save(content, path)
+        refused(path, word)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([f"{UNET}input_blocks.0.0.weight", f"{UNET}label_emb.0.0.weight"], ["SDXL"]),
+        (["conditioner.embedders.0.transformer.text_model.embeddings.position_ids"], ["SDXL"]),
+        (["cond_stage_model.model.positional_embedding"], ["Stable Diffusion 2"]),
+        ([f"{UNET}joint_blocks.0.x_block.attn.qkv.weight"], ["Stable Diffusion 3"]),
+        (["double_blocks.0.img_attn.qkv.weight"], ["Flux"]),
+        (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"], ["a LoRA", "models/Lora"]),
+        (["unet.mid_block.attentions.0.to_k.lora_A.weight"], ["a LoRA", "models/Lora"]),
+        (["control_model.input_blocks.0.0.weight"], ["ControlNet"]),
+        (["emb_params"], ["embedding", "embeddings"]),
+        (["decoder.conv_in.weight", "encoder.conv_in.weight"], ["a VAE", "models/VAE"]),
+        (["down_blocks.0.resnets.0.conv1.weight"], ["diffusers"]),
+        (["something.weight"], ["no Stable Diffusion checkpoint"]),
+        ([f"{UNET}input_blocks.0.0.weight"], ["no text encoder"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_another_kind_of_file_is_named(tmp_path: Path, names: list[str], words: list[str]) -> None:
+    refused(save(tmp_path, {name: torch.zeros(1) for name in names}), *words)
+
+
+def test_an_inpainting_model_is_named(good: Tensors, tmp_path: Path) -> None:
+    name = f"{UNET}input_blocks.0.0.weight"
+    nine = torch.zeros(good[name].shape[0], 9, 3, 3)
+    refused(save(tmp_path, good | {name: nine}), "inpainting", "9")
+
+
+def test_a_missing_vae_is_named_with_the_remedy(good: Tensors, tmp_path: Path) -> None:
+    tensors = {name: tensor for name, tensor in good.items() if not name.startswith(VAE)}
+    refused(save(tmp_path, tensors), "no VAE", "models/VAE")
+
+
+@pytest.mark.parametrize("part", [UNET, VAE, f"{TEXT}text_model."])
+def test_every_lacking_weight_is_noticed(good: Tensors, tmp_path: Path, part: str) -> None:
+    names = [name for name in good if name.startswith(part) and not name.endswith("position_ids")]
+    for name in names[:: max(len(names) // 6, 1)]:
+        refused(save(tmp_path, {other: tensor for other, tensor in good.items() if other != name}))
+
+
+@pytest.mark.parametrize("part", [UNET, VAE, f"{TEXT}text_model."])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (5, 7), (2, 2, 2, 2, 2)], ids=str)
+def test_every_absurd_shape_is_noticed(good: Tensors, tmp_path: Path, part: str, shape: tuple[int, ...]) -> None:
+    names = [name for name in good if name.startswith(part) and not name.endswith("position_ids")]
+    for name in names[:: max(len(names) // 2, 1)]:
+        refused(save(tmp_path, good | {name: torch.zeros(shape)}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tagbrush.unet.heads", "0"),
+        ("tagbrush.unet.heads", "seven"),
+        ("tagbrush.unet.heads", "7"),
+        ("tagbrush.unet.groups", "-32"),
+        ("tagbrush.vae.groups", "99999999999"),
+        ("tagbrush.clip.heads", "3"),
+        ("tagbrush.cfg_scale", "nan"),
+        ("modelspec.prediction_type", "x0"),
+        ("modelspec.resolution", "0x100000"),
+        ("modelspec.resolution", "big"),
+    ],
+)
+def test_metadata_that_cannot_be_meant_is_named(good: Tensors, tmp_path: Path, key: str, value: str) -> None:
+    refused(save(tmp_path, good, **{key: value}), key.rpartition("x")[0] or key)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "model: {params: {parameterization: x0}}", "\x00", "a: " + "[" * 5000])
+def test_a_yaml_that_says_nothing_sensible(good: Tensors, tmp_path: Path, text: str) -> None:
+    path = save(tmp_path, good)
+    path.with_suffix(".yaml").write_text(text, encoding="utf-8")
+    if text == "[1]":
+        load(path)
+        return
+    with pytest.raises(BadFile, match=r"bad\.yaml"):
+        load(path)
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    refused(tmp_path / "gone.safetensors", "does not exist")
+
+
+def test_a_vae_that_is_none(good: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "good.safetensors"
+    save_file(good, path, Structure().metadata())
+    other = tmp_path / "lora.safetensors"
+    save_file({"lora_unet_x.lora_down.weight": torch.zeros(1)}, other)
+    refused(path, "a LoRA", vae=other)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        (None, ["model_index.json"]),
+        ("{", ["not JSON"]),
+        ("[]", ["no configuration"]),
+        ('{"_class_name": "StableDiffusionXLPipeline"}', ["StableDiffusionXLPipeline"]),
+        ('{"_class_name": "StableDiffusionPipeline"}', ["config.json"]),
+    ],
+)
+def test_a_folder_that_is_no_model(tmp_path: Path, index: str | None, words: list[str]) -> None:
+    if index is not None:
+        (tmp_path / "model_index.json").write_text(index, encoding="utf-8")
+    with pytest.raises(BadFile) as raised:
+        load(tmp_path)
+    assert all(word in str(raised.value) for word in words)
