@@ -33,6 +33,11 @@ class Health:
     _deaths: int = 0
     _failed_starts: int = 0
 
+    @property
+    def is_shaky(self) -> bool:
+        """A worker died and none has finished a job since."""
+        return self._deaths > 0
+
     def started(self) -> None:
         """A worker process runs, but cannot take a job yet."""
         self.is_ready = False

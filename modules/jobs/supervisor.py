@@ -64,7 +64,7 @@ class Supervisor:
         patience: Patience | None = None,
     ) -> None:
         """`settings` gives what holds now, for preloading; `tidy` is called once an hour."""
-        self._store, self._bus, self._settings, self._tidy = store, bus, settings, tidy
+        self.store, self.bus, self._settings, self._tidy = store, bus, settings, tidy
         self._spawn_process = partial(WorkerProcess, command, self._receive, cwd=cwd, env=env)
         self._patience = patience or Patience()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -79,11 +79,17 @@ class Supervisor:
         self.progress: Progress | None = None
         self.preview: bytes | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker, while there is one."""
+        process = self._process
+        return process.pid if process else None
+
     # What the queue asks; each call returns at once
 
     def start(self) -> None:
         """Put jobs that a crash left running back into the queue, and start the worker."""
-        self._store.recover(attempts=self._patience.attempts)
+        self.store.recover(attempts=self._patience.attempts)
         self._inbox.put(self._spawn)
         self._thread.start()
 
@@ -132,7 +138,7 @@ class Supervisor:
         now = time.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + self._patience.between_tidying
-            self._store.prune(unused_inputs_before=time.time() - self._patience.unused_inputs)
+            self.store.prune(unused_inputs_before=time.time() - self._patience.unused_inputs)
             self._tidy()
         if now >= self._restart_at:
             self._spawn()
@@ -155,7 +161,7 @@ class Supervisor:
         except OSError as error:
             self._count_death(f"could not be started: {error}")
             return
-        if self._hurried or self._store.queue():
+        if self._hurried or self.store.queue():
             self._hurry()
 
     def _hurry(self) -> None:
@@ -179,9 +185,9 @@ class Supervisor:
 
     def _end_on_shut_down(self, running: Running) -> None:
         if running.wanted is None:
-            self._store.requeue(running.job.id, forgive=True)
+            self.store.requeue(running.job.id, forgive=True)
         else:
-            self._store.finish(running.job.id, running.wanted)
+            self.store.finish(running.job.id, running.wanted)
 
     def _count_death(self, how: str) -> None:
         """Note that the worker is gone, and decide when to start the next."""
@@ -195,8 +201,8 @@ class Supervisor:
         self._set_status("dead", f"The worker process {how}. It is started again.", device="")
 
     def _fail_waiting(self, reason: str) -> None:
-        for job_id in self._store.queue():
-            self._store.finish(job_id, JobState.FAILED, reason)
+        for job_id in self.store.queue():
+            self.store.finish(job_id, JobState.FAILED, reason)
         self._tell_queue()
 
     # Jobs
@@ -211,7 +217,7 @@ class Supervisor:
     def _hand_out(self) -> None:
         if self._process is None or self._running is not None or not self._health.is_ready:
             return
-        job = self._store.start_next()
+        job = self.store.start_next()
         if job is None:
             self._set_status("ready")
             return
@@ -228,7 +234,7 @@ class Supervisor:
 
     def _inputs(self, job: Job) -> tuple[Input, ...]:
         names = dict.fromkeys(getattr(job.request, "init_images", ()))
-        return tuple(Input(id=name, data=self._store.input(name)) for name in names)
+        return tuple(Input(id=name, data=self.store.input(name)) for name in names)
 
     def _on_stop(self, job_id: str, state: JobState) -> None:
         running, now = self._running, time.monotonic()
@@ -246,7 +252,7 @@ class Supervisor:
         self.progress = self.preview = None
         self._health.finished_a_job()
         if running is not None:
-            self._store.finish(running.job.id, state, error)
+            self.store.finish(running.job.id, state, error)
         self._hand_out()
 
     def _is_current(self, job_id: str) -> bool:
@@ -267,7 +273,7 @@ class Supervisor:
         self._health.became_ready()
         self._set_status("ready", "", device=message.device)
         self._hand_out()
-        if self._running is None:
+        if self._running is None and not self._health.is_shaky:
             self._say(Preload(settings=self._settings().model_dump(mode="json")))
 
     @_on.register
@@ -292,12 +298,12 @@ class Supervisor:
     @_on.register
     def _(self, message: PictureSaved) -> None:
         if self._is_current(message.job_id):
-            self._store.add_picture(Picture(**message.model_dump()))
+            self.store.add_picture(Picture(**message.model_dump()))
 
     @_on.register
     def _(self, message: Notice) -> None:
         if self._is_current(message.job_id):
-            self._store.add_notice(message.job_id, message.text)
+            self.store.add_notice(message.job_id, message.text)
 
     @_on.register
     def _(self, message: Done) -> None:
@@ -328,13 +334,13 @@ class Supervisor:
         """Decide what becomes of a job whose worker died."""
         job = running.job
         if running.wanted is not None:
-            self._store.finish(job.id, running.wanted)
+            self.store.finish(job.id, running.wanted)
         elif job.attempts < self._patience.attempts:
-            self._store.add_notice(job.id, f"The worker process {exit}; the job was started again.")
-            self._store.requeue(job.id)
+            self.store.add_notice(job.id, f"The worker process {exit}; the job was started again.")
+            self.store.requeue(job.id)
             self._tell_queue()
         else:
-            self._store.finish(job.id, JobState.FAILED, explain_failure(exit, job.attempts))
+            self.store.finish(job.id, JobState.FAILED, explain_failure(exit, job.attempts))
 
     # Telling
 
@@ -345,7 +351,7 @@ class Supervisor:
             self._publish("worker", status.model_dump(mode="json"))
 
     def _tell_queue(self) -> None:
-        self._publish("queue", {"ids": list(self._store.queue())})
+        self._publish("queue", {"ids": list(self.store.queue())})
 
     def _publish(self, kind: EventKind, data: Mapping[str, object], job_id: str | None = None) -> None:
-        self._bus.publish(Event(kind=kind, data=data, job_id=job_id))
+        self.bus.publish(Event(kind=kind, data=data, job_id=job_id))

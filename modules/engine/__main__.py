@@ -1,0 +1,56 @@
+"""`python -m modules.engine --config <json>`: the worker process, started by the server's supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from modules.jobs.messages import Starting, Unusable
+from modules.params import TagbrushError
+
+from .config import EngineConfig
+from .pipes import Pipes, claim_pipes
+from .quiet import import_quietly
+
+# Smallest first: between two of them the page may say that it has loaded.
+IMPORTS = ("numpy", "PIL.Image", "torch", "transformers", "diffusers", "modules.engine.engine")
+
+
+def main() -> NoReturn:
+    """Be a worker until the server is gone."""
+    pipes = claim_pipes()
+    # Ctrl+C in the terminal reaches both processes; the server decides what becomes of the job.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipes.start()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    parser = argparse.ArgumentParser(prog="modules.engine")
+    parser.add_argument("--config", required=True, type=EngineConfig.model_validate_json)
+    config = parser.parse_args().config
+    pipes.send(Starting(text="Loading PyTorch"))
+    try:
+        import_quietly(IMPORTS, pipes.full_speed)
+    except (ImportError, OSError) as error:
+        logging.exception("The worker cannot start")
+        _give_up(pipes, f"PyTorch cannot be loaded: {error}. Delete the folder .venv and start Tagbrush again.")
+    try:
+        _live(config, pipes)
+    except TagbrushError as error:
+        _give_up(pipes, str(error))
+
+
+def _live(config: EngineConfig, pipes: Pipes) -> NoReturn:
+    importlib.import_module("modules.engine.engine").Engine(config, pipes).live()
+
+
+def _give_up(pipes: Pipes, reason: str) -> NoReturn:
+    pipes.send(Unusable(error=reason))
+    os._exit(2)
+
+
+if __name__ == "__main__":
+    main()

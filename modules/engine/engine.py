@@ -1,0 +1,123 @@
+"""The engine: everything that a worker keeps from one job to the next, and the loop that does the jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from modules.catalogue import KINDS, Catalogue, Entry
+from modules.jobs.messages import Done, Failed, Input, Loading, Message, Preload, Ready, Refresh, Run
+from modules.models import Model
+from modules.networks import NetworkCache
+from modules.params import BadRequest, Settings, TagbrushError, Txt2ImgRequest, make_request
+from modules.pipeline import generate, plan
+from modules.prompt import Tokenizer
+
+from . import memory
+from .checkpoints import Checkpoints
+from .config import EngineConfig
+from .device import choose_device, describe
+from .pipes import Control, Pipes
+from .report import Report
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Owns models, networks and catalogue of the worker; the pipeline's `Resources`."""
+
+    def __init__(self, config: EngineConfig, pipes: Pipes) -> None:
+        """Raises NoDevice when the device asked for is not there."""
+        self.device = choose_device(config.device)
+        self.tokenizer = Tokenizer()
+        self.networks = NetworkCache()
+        self._folders = config.folders
+        self.catalogue = Catalogue(config.folders, config.folders.index)
+        self._checkpoints = Checkpoints(self.device, lambda text: pipes.send(Loading(text=text)))
+        self._inputs: dict[str, bytes] = {}
+        self._pipes = pipes
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._checkpoints.clear()
+        self.networks.clear()
+        self.catalogue.close()
+
+    def live(self) -> None:
+        """Do what the server says, for as long as there is one."""
+        self._pipes.send(Ready(device=describe(self.device)))
+        while True:
+            self.obey(self._pipes.next())
+
+    def obey(self, message: Message) -> None:
+        """Do what one message says. Whatever goes wrong becomes words: the next message finds everything as it was."""
+        try:
+            self._do(message)
+        except Exception as error:
+            self._fail(message, str(error) if isinstance(error, TagbrushError) else self._explain(error))
+            memory.let_go(error, self.device)
+
+    def _do(self, message: Message) -> None:
+        if isinstance(message, Run):
+            self._run(message)
+        elif isinstance(message, Input):
+            self._inputs[message.id] = message.data
+        elif isinstance(message, Refresh):
+            self.catalogue.refresh(message.kind if message.kind in KINDS else None)
+        elif isinstance(message, Preload) and self._pipes.is_idle:
+            self._preload(message.settings)
+
+    def _fail(self, message: Message, error: str) -> None:
+        if isinstance(message, Run):
+            self._pipes.send(Failed(job_id=message.job_id, error=error))
+        else:
+            log.warning("%s failed: %s", type(message).__name__, error)
+
+    def _explain(self, error: Exception) -> str:
+        """An unforeseen error in words; its traceback goes to the log."""
+        if memory.is_out_of_memory(error):
+            return memory.explain(self.device)
+        log.error("Something unforeseen", exc_info=error)
+        return f"{type(error).__name__}: {error}. This is a fault in Tagbrush; the log has the details."
+
+    # What the pipeline asks for
+
+    def acquire(self, checkpoint: Entry, vae: Entry | None) -> Model:
+        """The checkpoint in memory, with that VAE in place of its own. Raises BadFile."""
+        return self._checkpoints.acquire(checkpoint, vae)
+
+    def read_input(self, input_id: str) -> bytes:
+        """The bytes of a picture that the request names. Raises BadRequest."""
+        try:
+            return self._inputs[input_id]
+        except KeyError as error:
+            raise BadRequest(f"Input picture {input_id} did not reach the worker. Upload it again.") from error
+
+    def shorthash(self, entry: Entry) -> Future[str]:
+        """The digits of the file's hash that infotexts show, computed in the background."""
+        return self.catalogue.shorthash(entry)
+
+    # What the server asks for
+
+    def _run(self, job: Run) -> None:
+        control = self._pipes.control(job.job_id)
+        try:
+            self._make(job, control)
+        finally:
+            self._inputs.clear()
+            self._pipes.forget(job.job_id)
+        self._pipes.send(Done(job_id=job.job_id, interrupted=control.interrupted))
+
+    def _make(self, job: Run, control: Control) -> None:
+        request = make_request(job.request)
+        settings = Settings().overridden(job.settings)
+        report = Report(self._pipes, job.job_id, request, settings, self._folders)
+        decided = plan(request, settings, self.catalogue, self.tokenizer, skip_indices=job.made)
+        generate(decided, self, control, report)
+
+    def _preload(self, settings: Mapping[str, Any]) -> None:
+        """Have the checkpoint of these settings in memory, so that the next job begins at once."""
+        decided = plan(Txt2ImgRequest(seed=0), Settings().overridden(settings), self.catalogue, self.tokenizer)
+        self._checkpoints.acquire(decided.checkpoint, decided.vae)

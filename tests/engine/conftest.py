@@ -1,0 +1,68 @@
+"""Engines on the tiny reference checkpoint, in this process or in one of their own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules.catalogue import Folders
+from modules.engine.config import EngineConfig, worker_command
+from modules.engine.pipes import Pipes
+from modules.jobs import EventBus, Jobs, JobStore, Supervisor
+from modules.jobs.messages import Message
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "data" / "golden"
+
+
+class Ear(Pipes):
+    """Pipes that lead nowhere and remember what was said; `on_send` hears it as it is said."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), io.BytesIO())
+        self.said: list[Message] = []
+        self.on_send: Callable[[Message], None] = lambda message: None
+
+    def send(self, message: Message) -> None:
+        self.said.append(message)
+        self.on_send(message)
+
+    def heard(self, kind: type[Message]) -> list[Any]:
+        return [message for message in self.said if isinstance(message, kind)]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders.from_args(
+        shipped=tmp_path,
+        ckpt_dir=GOLDEN / "model",
+        lora_dir=GOLDEN / "lora",
+        hypernetwork_dir=GOLDEN / "hypernetworks",
+        embeddings_dir=GOLDEN / "embeddings",
+    )
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest.fixture
+def supervisor(folders: Folders) -> Supervisor:
+    store = JobStore(folders.database)
+    bus = EventBus(store.events_after, store.last_event_id())
+    store.announce = bus.publish
+    return Supervisor(store, bus, worker_command(EngineConfig(folders=folders, device="cpu")), cwd=ROOT)
+
+
+@pytest.fixture
+def jobs(supervisor: Supervisor) -> Iterator[Jobs]:
+    """A started queue with a real worker process behind it."""
+    queue = Jobs(supervisor.store, supervisor.bus, supervisor)
+    queue.start()
+    yield queue
+    queue.close()

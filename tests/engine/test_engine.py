@@ -1,0 +1,256 @@
+"""Jobs go in, pictures come out, and whatever happens the weights are what they were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from modules.catalogue import Folders
+from modules.engine.config import EngineConfig
+from modules.engine.engine import Engine
+from modules.images import read_metadata
+from modules.jobs.messages import (
+    Done,
+    Failed,
+    Input,
+    Loading,
+    Message,
+    Notice,
+    PictureSaved,
+    Preload,
+    Preview,
+    Refresh,
+    Run,
+    StepDone,
+)
+from modules.models import Model
+from modules.params import Settings
+
+from .conftest import GOLDEN, Ear
+
+LORA, HYPERNET = "locon", "h_relu4"
+NETWORKS = f"<lora:{LORA}:0.8> <hypernet:{HYPERNET}:0.7>"
+
+
+@pytest.fixture
+def engine(folders: Folders, ear: Ear) -> Iterator[Engine]:
+    engine = Engine(EngineConfig(folders=folders, device="cpu"), ear)
+    yield engine
+    engine.close()
+
+
+def run(
+    job_id: str = "job", made: tuple[int, ...] = (), settings: dict[str, object] | None = None, **fields: object
+) -> Run:
+    request = {"prompt": "a cat", "seed": 5, "steps": 3, "width": 64, "height": 64, **fields}
+    return Run(job_id=job_id, request=request, settings=settings or {}, made=made)
+
+
+def model_of(engine: Engine) -> Model:
+    entry = engine.catalogue.find_checkpoint("tiny_sd1")
+    assert entry is not None
+    return engine.acquire(entry, None)
+
+
+def digest(model: Model) -> str:
+    """Of every bit of every weight."""
+    total = hashlib.sha256()
+    for part in (model.unet, model.vae, model.text_encoder):
+        for name, tensor in sorted(part.state_dict().items()):
+            total.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def test_a_job_gives_saved_pictures_with_their_text_inside(engine: Engine, ear: Ear, folders: Folders) -> None:
+    engine.obey(run(batch_size=2))
+    assert ear.heard(Done) == [Done(job_id="job")], ear.heard(Failed)
+    saved = ear.heard(PictureSaved)
+    assert [(picture.index, picture.seed) for picture in saved] == [(0, 5), (1, 6)]
+    for picture in saved:
+        path = Path(picture.path)
+        assert path.parent.parent == folders.data_dir / "outputs" / "txt2img-images"
+        with Image.open(path) as image:
+            assert image.size == (picture.width, picture.height) == (64, 64)
+            assert read_metadata(path.read_bytes()).infotext == picture.infotext
+        assert picture.infotext.startswith("a cat\n")
+
+
+def test_progress_and_previews_are_told_step_by_step(engine: Engine, ear: Ear) -> None:
+    engine.obey(run(n_iter=2))
+    steps = [(said.batch, said.step) for said in ear.heard(StepDone)]
+    assert steps == sorted(steps)
+    assert {(0, 3), (1, 3)} <= set(steps)
+    assert all(preview.data.startswith(b"\xff\xd8") for preview in ear.heard(Preview))
+    assert ear.heard(Preview)
+
+
+def test_pictures_not_to_be_saved_lie_apart(engine: Engine, ear: Ear, folders: Folders) -> None:
+    engine.obey(run(save_images=False))
+    (picture,) = ear.heard(PictureSaved)
+    assert Path(picture.path).parent == folders.outputs / "unsaved" / "job"
+
+
+def test_pictures_that_exist_are_not_made_again_and_the_others_are_the_same(engine: Engine, ear: Ear) -> None:
+    engine.obey(run(batch_size=1, n_iter=3))
+    whole = {picture.index: Path(picture.path).read_bytes() for picture in ear.heard(PictureSaved)}
+    ear.said.clear()
+    engine.obey(run(made=(0, 2), batch_size=1, n_iter=3))
+    (picture,) = ear.heard(PictureSaved)
+    assert picture.index == 1
+    assert Path(picture.path).read_bytes() == whole[1]
+
+
+@pytest.mark.parametrize("negative", ["", NETWORKS])
+def test_networks_leave_every_weight_bit_as_it_was(engine: Engine, ear: Ear, negative: str) -> None:
+    model = model_of(engine)
+    before = digest(model)
+    engine.obey(run(prompt=f"a cat {NETWORKS}", negative_prompt=negative))
+    assert ear.heard(Done), ear.heard(Failed)
+    assert model_of(engine) is model
+    assert digest(model) == before
+
+
+def test_a_network_changes_the_picture_and_the_next_job_is_as_before(engine: Engine, ear: Ear) -> None:
+    for prompt in ("a cat", f"a cat {NETWORKS}", "a cat"):
+        engine.obey(run(prompt=prompt))
+    assert not ear.heard(Notice)
+    first, changed, last = (Image.open(picture.path).tobytes() for picture in ear.heard(PictureSaved))
+    assert first == last
+    assert first != changed
+
+
+def test_an_interrupted_job_stops_within_one_step_and_leaves_no_trace(
+    engine: Engine, ear: Ear, folders: Folders
+) -> None:
+    model = model_of(engine)
+    before = digest(model)
+
+    def stop(message: Message) -> None:
+        if isinstance(message, StepDone) and message.step == 2:
+            ear.control("job").interrupted = True
+
+    ear.on_send = stop
+    engine.obey(run(prompt=f"a cat {NETWORKS}", steps=50, n_iter=3))
+    assert ear.heard(Done) == [Done(job_id="job", interrupted=True)]
+    assert max(said.step for said in ear.heard(StepDone)) <= 3
+    assert {said.batch for said in ear.heard(StepDone)} == {0}
+    assert digest(model) == before
+    for picture in ear.heard(PictureSaved):
+        assert Path(picture.path).parent == folders.outputs / "unsaved" / "job"
+
+
+def test_a_skipped_batch_is_followed_by_the_next(engine: Engine, ear: Ear) -> None:
+    def skip(message: Message) -> None:
+        if isinstance(message, StepDone) and (message.batch, message.step) == (0, 1):
+            ear.control("job").skipped = True
+
+    ear.on_send = skip
+    engine.obey(run(n_iter=2, steps=6))
+    assert ear.heard(Done) == [Done(job_id="job")]
+    reached = {batch: max(s.step for s in ear.heard(StepDone) if s.batch == batch) for batch in (0, 1)}
+    assert reached[0] <= 2
+    assert reached[1] == 6
+
+
+def fail_with(error: Exception) -> Callable[[Message], None]:
+    def fail(message: Message) -> None:
+        if isinstance(message, StepDone) and message.step == 1:
+            raise error
+
+    return fail
+
+
+def test_a_job_that_fails_leaves_no_trace_and_the_next_one_runs(engine: Engine, ear: Ear) -> None:
+    model = model_of(engine)
+    before = digest(model)
+    ear.on_send = fail_with(ZeroDivisionError("three"))
+    engine.obey(run(prompt=f"a cat {NETWORKS}", negative_prompt=NETWORKS))
+    (failed,) = ear.heard(Failed)
+    assert "ZeroDivisionError: three" in failed.error
+    assert digest(model) == before
+    ear.on_send = lambda message: None
+    engine.obey(run("next"))
+    assert ear.heard(Done) == [Done(job_id="next")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."),
+    ],
+)
+def test_running_out_of_memory_is_said_and_survived(engine: Engine, ear: Ear, error: Exception) -> None:
+    ear.on_send = fail_with(error)
+    engine.obey(run())
+    (failed,) = ear.heard(Failed)
+    assert "memory" in failed.error.lower()
+    assert "smaller" in failed.error
+    ear.on_send = lambda message: None
+    engine.obey(run("next"))
+    assert ear.heard(Done) == [Done(job_id="next")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings", "words"),
+    [
+        ({"sampler_name": "Eular a"}, {}, 'Did you mean "Euler a"?'),
+        ({"width": 100_000}, {}, "width is 100000"),
+        ({}, {"sd_model_checkpoint": "nothing"}, 'Checkpoint "nothing" is unknown'),
+        ({}, {"sd_vae": "nothing"}, 'VAE "nothing" is unknown'),
+        ({"task": "img2img", "init_images": ["f" * 64]}, {}, "Upload it again"),
+    ],
+)
+def test_what_is_wrong_with_a_job_is_said_in_words(
+    engine: Engine, ear: Ear, fields: dict[str, object], settings: dict[str, object], words: str
+) -> None:
+    engine.obey(run(settings=settings, **fields))
+    (failed,) = ear.heard(Failed)
+    assert words in failed.error
+
+
+def test_a_missing_network_is_named_and_the_picture_made(engine: Engine, ear: Ear) -> None:
+    engine.obey(run(prompt="a cat <lora:no-such-file:1>"))
+    assert any("no-such-file" in notice.text for notice in ear.heard(Notice))
+    assert ear.heard(Done)
+
+
+def test_a_picture_can_be_made_from_another(engine: Engine, ear: Ear, folders: Folders) -> None:
+    data = (GOLDEN / "inputs").glob("*.png").__next__().read_bytes()
+    name = hashlib.sha256(data).hexdigest()
+    engine.obey(Input(id=name, data=data))
+    engine.obey(run(task="img2img", init_images=[name], steps=4))
+    (picture,) = ear.heard(PictureSaved)
+    assert Path(picture.path).parent.parent == folders.outputs / "img2img-images"
+    ear.said.clear()
+    engine.obey(run(task="img2img", init_images=[name]))
+    assert ear.heard(Failed), "inputs are given anew with every job"
+
+
+def test_the_checkpoint_is_loaded_ahead_and_once(engine: Engine, ear: Ear) -> None:
+    engine.obey(Preload(settings={"sd_model_checkpoint": "tiny_sd1"}))
+    assert [said.text for said in ear.heard(Loading)] == ["Loading tiny_sd1", ""]
+    engine.obey(run())
+    assert len(ear.heard(Loading)) == 2
+
+
+def test_loading_ahead_never_fails_aloud(engine: Engine, ear: Ear) -> None:
+    engine.obey(Preload(settings={"sd_model_checkpoint": "nothing"}))
+    engine.obey(Refresh(kind="lora"))
+    engine.obey(Refresh())
+    assert not ear.said
+
+
+def test_settings_travel_as_json(engine: Engine, ear: Ear) -> None:
+    settings = json.loads(Settings().overridden({"samples_format": "jpg"}).model_dump_json())
+    engine.obey(run(settings=settings))
+    (picture,) = ear.heard(PictureSaved)
+    assert picture.path.endswith(".jpg")

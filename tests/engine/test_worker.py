@@ -1,0 +1,86 @@
+"""The real worker process, from the queue to a picture."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from modules.catalogue import Folders
+from modules.engine.config import EngineConfig, worker_command
+from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor
+from modules.params import Txt2ImgRequest
+
+from .conftest import ROOT
+
+TINY = {"width": 64, "height": 64, "seed": 3}
+
+
+def until(claim: Callable[[], object], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def done(jobs: Jobs, job: Job) -> Job:
+    return jobs.wait(job.id, 120)
+
+
+def test_the_whole_way_of_a_job(jobs: Jobs) -> None:
+    first = jobs.submit(Txt2ImgRequest(prompt="a cat", steps=2, **TINY))
+    long = jobs.submit(Txt2ImgRequest(prompt="a cat", steps=5000, n_iter=2, **TINY))
+    wrong = jobs.submit(Txt2ImgRequest(override_settings={"sd_model_checkpoint": "nothing"}, **TINY))
+
+    over = done(jobs, first)
+    assert over.state is JobState.DONE, over.error
+    assert over.pictures[0].path.is_file()
+    assert jobs.worker.device
+
+    until(lambda: (progress := jobs.get(long.id).progress) and progress.step > 2)
+    assert jobs.preview(long.id)
+    began = time.monotonic()
+    jobs.interrupt(long.id)
+    assert done(jobs, long).state is JobState.INTERRUPTED
+    assert time.monotonic() - began < 5
+
+    assert 'Checkpoint "nothing" is unknown' in (done(jobs, wrong).error or "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+def test_a_killed_worker_is_replaced_and_the_pictures_are_those_of_an_undisturbed_job(
+    jobs: Jobs, supervisor: Supervisor
+) -> None:
+    request = Txt2ImgRequest(prompt="a cat", steps=25, n_iter=3, **TINY)
+    job = jobs.submit(request)
+    until(lambda: jobs.get(job.id).pictures)
+    os.kill(supervisor.pid or 0, signal.SIGKILL)
+    disturbed = done(jobs, job)
+    assert disturbed.state is JobState.DONE, disturbed.error
+    assert disturbed.attempts == 2
+    undisturbed = done(jobs, jobs.submit(request))
+    pictures = [[picture.path.read_bytes() for picture in one.pictures] for one in (disturbed, undisturbed)]
+    assert len(pictures[0]) == 3
+    assert pictures[0] == pictures[1]
+
+
+def test_a_device_that_is_not_there_is_named(folders: Folders) -> None:
+    store = JobStore(None)
+    bus = EventBus(store.events_after)
+    store.announce = bus.publish
+    jobs = Jobs(
+        store, bus, Supervisor(store, bus, worker_command(EngineConfig(folders=folders, device="xpu")), cwd=ROOT)
+    )
+    job = jobs.submit(Txt2ImgRequest(**TINY))
+    jobs.start()
+    try:
+        over = done(jobs, job)
+        assert over.state is JobState.FAILED
+        assert "Device xpu is not there" in (over.error or "")
+        assert "--device" in jobs.worker.message
+    finally:
+        jobs.close()
