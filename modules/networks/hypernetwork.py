@@ -49,11 +49,15 @@ class Step:
     activation: Activation | None = None
 
     def __call__(self, context: torch.Tensor) -> torch.Tensor:
-        weight, bias = (tensor.to(context.device, context.dtype) for tensor in (self.weight, self.bias))
-        if weight.dim() == 1:
-            return functional.layer_norm(context, weight.shape, weight, bias)
-        bent = functional.linear(context, weight, bias)
+        if self.weight.dim() == 1:
+            return functional.layer_norm(context, self.weight.shape, self.weight, self.bias)
+        bent = functional.linear(context, self.weight, self.bias)
         return bent if self.activation is None else self.activation(bent)
+
+    def on(self, device: torch.device) -> Step:
+        """The same step in float32 on the device."""
+        weight, bias = (tensor.to(device, torch.float32) for tensor in (self.weight, self.bias))
+        return Step(weight, bias, self.activation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +67,15 @@ class Bend:
     steps: tuple[Step, ...]
 
     def __call__(self, context: torch.Tensor, strength: float) -> torch.Tensor:
-        """(B, M, width) -> the same shape."""
+        """(B, M, width) float32 -> the same shape."""
         bent = context
         for step in self.steps:
             bent = step(bent)
         return torch.add(context, bent, alpha=strength)
+
+    def on(self, device: torch.device) -> Bend:
+        """The same module in float32 on the device."""
+        return Bend(tuple(step.on(device) for step in self.steps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +109,8 @@ class Hypernetwork:
         return tuple(
             ContextPatch(
                 width=width,
-                keys=partial(keys, strength=multiplier),
-                values=partial(values, strength=multiplier),
+                keys=partial(keys.on(model.device), strength=multiplier),
+                values=partial(values.on(model.device), strength=multiplier),
                 key=(self.identity, width, multiplier),
                 on=on,
             )

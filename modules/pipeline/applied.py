@@ -102,7 +102,7 @@ def _read(entry: Entry, model: Model, cache: NetworkCache, tell: Tell) -> Vector
 
 def _fitted(name: str, embedding: Embedding, model: Model, tell: Tell) -> Mapping[str, torch.Tensor] | None:
     try:
-        return embedding.fitted({"clip_l": model.text_encoder.config.hidden_size}, model.family)
+        return embedding.fitted(model)
     except TagbrushError as error:
         tell(describe("embedding", name, error))
         return None

@@ -54,8 +54,9 @@ def test_names_and_widths_are_those_the_reference_read(case: dict[str, Any]) -> 
         assert sorted(read.bends) == sorted(loaded["sizes"])
 
 
-def test_half_precision_is_left_only_while_bending(model: Model) -> None:
-    (patch,) = [patch for patch in hypernetwork("h_gelu").patches(model, 0.5) if patch.width == 64]
+def test_a_file_in_half_precision_is_computed_in_float32(model: Model, tmp_path: Path) -> None:
+    state = {name: tensor.half() for name, tensor in module().items()}
+    (patch,) = load_hypernetwork(saved(tmp_path / "half.pt", {64: (state, state)})).patches(model)
     assert patch.keys(torch.randn(2, 77, 64)).dtype is torch.float32
 
 

@@ -145,6 +145,8 @@ def _place(model: Model, places: Mapping[LayerName, str], name: str, layer: Laye
         return None
     network, _, path = place.partition(".")
     module = getattr(model, network).get_submodule(path)
+    if layer.bias is not None and not hasattr(module, "bias"):
+        return None
     bias = getattr(module, "bias", None)
     return place if layer.fits(module.weight.shape, bias=None if bias is None else bias.shape) else None
 
