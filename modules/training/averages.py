@@ -8,17 +8,19 @@ from torch import nn
 
 
 class MovingAverage:
-    """Follows a module's parameters at a distance of about 1/(1 - decay) steps."""
+    """Follows a module's parameters at a distance of about 1/(1 - decay) steps, nearer in the first ones."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
+        self.decay, self.steps = decay, 0
         self.shadow = [parameter.detach().clone() for parameter in module.parameters()]
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Move towards the module's present weights."""
         current = [parameter.detach() for parameter in module.parameters()]
-        torch._foreach_lerp_(self.shadow, current, 1.0 - self.decay)
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.shadow, current, 1.0 - decay)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
@@ -32,10 +34,11 @@ class MovingAverage:
 
     def state_dict(self) -> dict[str, object]:
         """Return what `load_state_dict` takes back."""
-        return {"shadow": self.shadow}
+        return {"shadow": self.shadow, "steps": self.steps}
 
-    def load_state_dict(self, state: dict[str, list[torch.Tensor]]) -> None:
+    def load_state_dict(self, state: dict[str, object]) -> None:
         """Go on from a stored average."""
+        self.steps = state.get("steps", 0)
         for mine, stored in zip(self.shadow, state["shadow"], strict=True):
             mine.copy_(stored)
 

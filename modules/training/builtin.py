@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -21,13 +22,16 @@ from modules.training.captions import (
     sample_scene,
 )
 from modules.training.denoiser import Batch, Denoiser, DenoiserSettings, DenoiserTraining
+from modules.training.export import save_checkpoint
 from modules.training.parallel import run_workers
-from modules.training.scenes import COLOURS, SHAPES, draw_scene
+from modules.training.scenes import CANVAS, COLOURS, SHAPES, draw_scene
 from modules.training.things import THINGS
 from modules.training.words import CompactVocabulary, Tokenise
 
 log = logging.getLogger(__name__)
 WORKERS = 2
+CHECKPOINT = Path(__file__).parents[2] / "models" / "Stable-diffusion" / "tagbrush-mini.safetensors"
+EASY = 0.35  # x0 error at t >= 800 below which more things are added
 EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=True, pairs=True)
 
 
@@ -125,17 +129,28 @@ def load_library(state: Path) -> latents.LatentLibrary:
     )
 
 
-def list_stages() -> list[tuple[Vocabulary, int]]:
-    """Return vocabularies in the order in which they are learnt, each with the most steps to spend on it."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What may be drawn, for how many steps at most, with how many pictures per process in each."""
+
+    vocabulary: Vocabulary
+    steps: int
+    batch: int
+
+
+def list_stages() -> tuple[Stage, ...]:
+    """Return the curriculum: few things in one place first; more things, places and ways to ask with every stage."""
     things, grounds = tuple(THINGS), tuple(COLOURS)
-    return [
-        (Vocabulary(things[:12], grounds[:4]), 300),
-        (Vocabulary(things[:24], grounds[:6], fresh=12), 300),
-        (Vocabulary(things[:48], grounds[:8], fresh=24), 500),
-        (Vocabulary(things[:96], grounds, fresh=48, pairs=True), 900),
-        (Vocabulary(things, grounds, fresh=len(things) - 96, pairs=True, shapes=True), 900),
-        (EVERYTHING, 10**9),
-    ]
+    late = len(things) - 96
+    return (
+        Stage(Vocabulary(things[:6], grounds[:3], jitter=0.0, plain=0.9), 200, 16),
+        Stage(Vocabulary(things[:12], grounds[:4], jitter=0.0, plain=0.9, fresh=6), 200, 16),
+        Stage(Vocabulary(things[:24], grounds[:6], jitter=0.2, plain=0.7, fresh=12), 200, 24),
+        Stage(Vocabulary(things[:48], grounds[:8], jitter=0.4, plain=0.5, fresh=24), 250, 24),
+        Stage(Vocabulary(things[:96], grounds, jitter=0.6, plain=0.4, fresh=48, pairs=True), 350, 32),
+        Stage(Vocabulary(things, grounds, jitter=0.8, plain=0.3, fresh=late, pairs=True, shapes=True), 400, 32),
+        Stage(EVERYTHING, 10**9, 32),
+    )
 
 
 def work_denoiser(rank: int, workers: int, state: Path, seconds: float) -> None:
@@ -154,14 +169,16 @@ def work_denoiser(rank: int, workers: int, state: Path, seconds: float) -> None:
     library, stages = load_library(state), list_stages()
     chance = Random(1000 * training.progress.step + rank)
 
-    def draw(count: int) -> Batch:
-        scenes = [sample_scene(stages[stage][0], chance) for _ in range(count)]
-        texts = [caption(scene, chance, unknown) for scene in scenes]
+    def draw() -> Batch:
+        vocabulary = stages[stage].vocabulary
+        scenes = [sample_scene(vocabulary, chance) for _ in range(stages[stage].batch)]
+        texts = [caption(scene, chance, unknown, vocabulary.plain) for scene in scenes]
         return torch.stack([library.compose(scene) for scene in scenes]), words.encode(texts, tokenise)
 
     for progress in training.run(draw, seconds, rank=rank, workers=workers):
         spent = progress.step - begun
-        if spent >= stages[stage][1] or (spent >= 150 and progress.decisive_error < 0.3 and stage + 1 < len(stages)):
+        easy = spent >= 120 and progress.decisive_error < EASY and stage + 1 < len(stages)
+        if spent >= stages[stage].steps or easy:
             stage, begun, progress.decisive_error = stage + 1, progress.step, 1.0
         if rank == 0 and (progress.seconds - stored > 60 or progress.gone >= 1.0):
             stored = progress.seconds
@@ -170,12 +187,50 @@ def work_denoiser(rank: int, workers: int, state: Path, seconds: float) -> None:
             save({"training": training.state_dict(), "stage": stage, "begun": begun}, state / "denoiser.pt")
 
 
+def write_checkpoint(state: Path, path: Path) -> None:
+    """Write the averaged weights that the state folder holds as one SD 1.x file."""
+    words, settings = CompactVocabulary.of(list_texts(), Tokenizer().encode), DenoiserSettings()
+    stored = torch.load(state / "denoiser.pt", weights_only=True)
+    training = DenoiserTraining(Denoiser(settings, len(words)), settings)
+    training.load_state_dict(stored["training"])
+    vae = torch.load(state / "vae.pt", weights_only=True)
+    with training.average.applied(training.model):
+        text = {name: tensor.clone() for name, tensor in training.model.text.state_dict().items()}
+        table = next(name for name in text if name.endswith("token_embedding.weight"))
+        text[table] = words.expand(text[table])
+        metadata = describe(settings, training.progress.step)
+        save_checkpoint(path, unet=training.model.unet.state_dict(), vae=vae, text=text, metadata=metadata)
+
+
+def describe(settings: DenoiserSettings, steps: int) -> dict[str, str]:
+    """Return the file's metadata: what tensor shapes cannot tell, and what a person may want to know."""
+    return {
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "stable-diffusion-v1",
+        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        "modelspec.title": "Tagbrush Mini",
+        "modelspec.author": "Tagbrush",
+        "modelspec.description": f"Draws {len(THINGS)} things and {len(SHAPES)} shapes on {len(COLOURS)} grounds.",
+        "modelspec.license": "MIT; pictures learnt from Noto Color Emoji (SIL OFL 1.1, Apache-2.0)",
+        "modelspec.resolution": f"{CANVAS}x{CANVAS}",
+        "modelspec.prediction_type": "v",
+        "tagbrush.unet.heads": str(settings.heads),
+        "tagbrush.unet.groups": str(settings.groups),
+        "tagbrush.vae.groups": str(autoencoder.AutoencoderSettings().groups),
+        "tagbrush.clip.heads": str(settings.text_heads),
+        "tagbrush.cfg_scale": "3",
+        "tagbrush.training_steps": str(steps),
+    }
+
+
 def main() -> None:
     """Run every stage whose result is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="folder for weights and figures between stages")
     parser.add_argument("--vae-seconds", type=float, default=480.0)
     parser.add_argument("--denoiser-seconds", type=float, default=4800.0)
+    parser.add_argument("--output", type=Path, default=CHECKPOINT, help="the checkpoint to write")
+    parser.add_argument("--export-only", action="store_true", help="write what there is; train no further")
     arguments = parser.parse_args()
     arguments.state.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -183,7 +238,9 @@ def main() -> None:
         run_workers(work_autoencoder, WORKERS, arguments.state, arguments.vae_seconds)
     if not (arguments.state / f"latents-{WORKERS - 1}.pt").exists():
         run_workers(work_latents, WORKERS, arguments.state)
-    run_workers(work_denoiser, WORKERS, arguments.state, arguments.denoiser_seconds)
+    if not arguments.export_only:
+        run_workers(work_denoiser, WORKERS, arguments.state, arguments.denoiser_seconds)
+    write_checkpoint(arguments.state, arguments.output)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class Vocabulary:
     shapes: bool = False
     pairs: bool = False
     fresh: int = 0  # so many of the last things are favoured
+    jitter: float = 1.0  # part of the scenes whose items vary in place, size and mirror
+    plain: float = 0.0  # part of the captions without variation
 
     def draw(self, chance: Random) -> Subject:
         """Choose a thing or a coloured shape."""
@@ -66,10 +68,19 @@ def sample_scene(vocabulary: Vocabulary, chance: Random) -> Scene:
         subjects = [vocabulary.draw(chance) for _ in range(2 if kind < 0.22 else 1)]
         if all(draws_well(subject, ground) for subject in subjects):
             break
+    put = place if chance.random() < vocabulary.jitter else place_firmly
     if kind < 0.22:
-        return Scene((place(subjects[0], chance, "left"), place(subjects[1], chance, "right")), ground)
+        return Scene((put(subjects[0], chance, "left"), put(subjects[1], chance, "right")), ground)
     side = chance.choice(("left", "right")) if kind < 0.28 else None
-    return Scene((place(subjects[0], chance, side),), ground)
+    return Scene((put(subjects[0], chance, side),), ground)
+
+
+def place_firmly(subject: Subject, _chance: Random, side: str | None = None) -> Item:
+    """Put a subject into the middle or to the middle of a side, always in the same way."""
+    size = PAIR_SIZE if side else SINGLE_SIZES[0]
+    middle = (CANVAS - size) // 2 // CELL * CELL
+    x = middle if side is None else 0 if side == "left" else CANVAS - size
+    return Item(subject.name, size, x, middle, subject.colour)
 
 
 def place(subject: Subject, chance: Random, side: str | None = None) -> Item:
@@ -105,7 +116,7 @@ def with_article(words: str, chance: Random) -> str:
         return chance.choice(("", "", "the ", "some ")) + words
     if chance.random() < 0.12:
         return chance.choice(("the ", "", "one ")) + words
-    return ("an " if words[0] in "aeiou" else "a ") + words
+    return _with_plain_article(words)
 
 
 def noun_phrase(item: Item, chance: Random) -> str:
@@ -122,8 +133,14 @@ def noun_phrase(item: Item, chance: Random) -> str:
     return with_article(item.name, chance)
 
 
-def caption(scene: Scene, chance: Random, unknown: Sequence[str]) -> str:
-    """Ask for a scene in one of many ways. `unknown` are words without a meaning to the model."""
+def caption(scene: Scene, chance: Random, unknown: Sequence[str], plain: float = 0.0) -> str:
+    """Ask for a scene in one of many ways. `unknown` are words without a meaning to the model.
+
+    With the probability `plain` it is always the same way.
+    """
+    if chance.random() < plain:
+        nouns = " and ".join(_plain_noun(item) for item in scene.items)
+        return f"{nouns} on {_with_plain_article(scene.ground)} background"
     draw = chance.random()
     if draw < 0.05:
         return ""
@@ -140,17 +157,25 @@ def caption(scene: Scene, chance: Random, unknown: Sequence[str]) -> str:
     return _with_filler(_with_ground(words, scene.ground, chance), chance, unknown)
 
 
+def _plain_noun(item: Item) -> str:
+    words = f"{item.colour} {item.name}" if item.colour else item.name
+    return words if words.endswith(PLURALS) else _with_plain_article(words)
+
+
+def _with_plain_article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
 def _with_ground(words: str, ground: str, chance: Random) -> str:
     if ground == "white" and chance.random() < 0.6:
         return words
-    article = "an" if ground[0] in "aeiou" else "a"
     form = chance.random()
     if form < 0.7:
-        return f"{words} on {article} {ground} background"
+        return f"{words} on {_with_plain_article(ground)} background"
     if form < 0.8:
         return f"{words} on {ground}"
     if form < 0.87:
-        return f"{words} in front of {article} {ground} background"
+        return f"{words} in front of {_with_plain_article(ground)} background"
     return f"{words}, {ground} background" if form < 0.95 else f"{ground} background, {words}"
 
 

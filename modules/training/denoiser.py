@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from modules.training import diffusion
 from modules.training.averages import MovingAverage
-from modules.training.parallel import average_gradients, broadcast_weights
+from modules.training.parallel import average_weights, broadcast_weights
 from modules.training.words import LENGTH
 
 
@@ -28,10 +28,10 @@ class DenoiserSettings:
     text_heads: int = 2
     learning_rate: float = 1.2e-3
     warm_up: int = 60  # steps
-    decay_from: float = 0.58  # part of the time after which the rate falls
+    decay_from: float = 0.65  # part of the time after which the rate falls
     final_rate: float = 0.02  # of the learning rate
-    average: float = 0.998
-    batch: int = 32  # pictures per process
+    average: float = 0.985  # once for every `apart` steps
+    apart: int = 8  # steps that each process makes alone before their weights are averaged
 
 
 class Denoiser(nn.Module):
@@ -114,30 +114,33 @@ class DenoiserTraining:
         self.alphas_cumprod = diffusion.make_alphas_cumprod()
         self.progress = Progress()
 
-    def run(
-        self, draw: Callable[[int], Batch], seconds: float, *, rank: int = 0, workers: int = 1
-    ) -> Iterator[Progress]:
-        """Train until `seconds` of wall time in all; yields after every step. `draw` takes a batch size."""
+    def run(self, draw: Callable[[], Batch], seconds: float, *, rank: int = 0, workers: int = 1) -> Iterator[Progress]:
+        """Train until `seconds` of wall time in all; yields every few steps. `draw` gives this process's batch."""
         progress = self.progress
         generator = torch.Generator().manual_seed(7919 * progress.step + rank)
         last = monotonic()
         while progress.gone < 1.0:
             for group in self.optimiser.param_groups:
                 group["lr"] = self.learning_rate()
-            loss, decisive = self._backward(draw(self.settings.batch), generator, rank, workers)
+            losses = [self._step(draw(), generator, rank, workers) for _ in range(self.settings.apart)]
             now = monotonic()
-            elapsed, loss, decisive = average_gradients(self.parameters, now - last, loss, decisive)
+            loss, decisive = (sum(column) / len(losses) for column in zip(*losses, strict=True))
+            elapsed, loss, decisive = average_weights(self.parameters, now - last, loss, decisive)
             last = now
-            nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
             self.average.update(self.model)
-            progress.step += 1
+            progress.step += len(losses)
             progress.seconds += elapsed
             progress.gone = progress.seconds / seconds
-            progress.loss += 0.02 * (loss - progress.loss)
-            progress.decisive_error += 0.02 * (decisive - progress.decisive_error)
+            progress.loss += 0.15 * (loss - progress.loss)
+            progress.decisive_error += 0.15 * (decisive - progress.decisive_error)
             yield progress
+
+    def _step(self, batch: Batch, generator: torch.Generator, rank: int, workers: int) -> tuple[float, float]:
+        losses = self._backward(batch, generator, rank, workers)
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return losses
 
     def learning_rate(self) -> float:
         """Rise in the first steps, stay, then fall linearly with the time."""

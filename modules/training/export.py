@@ -133,4 +133,5 @@ def save_checkpoint(path: Path, *, unet: Weights, vae: Weights, text: Weights, m
     tensors |= schedule_to_original()
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata={"format": "pt", **metadata})
+    part.chmod(0o644)  # safetensors makes files that only their owner reads
     part.replace(path)

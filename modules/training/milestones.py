@@ -1,40 +1,42 @@
 """A plain DDIM loop over the networks in training: milestones, previews and figures, without the application."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from modules.training import diffusion
 from modules.training.autoencoder import SCALE_FACTOR
-from modules.training.denoiser import Denoiser
 
 
 @torch.no_grad()
 def sample_latents(
-    model: Denoiser, tokens: torch.Tensor, empty: torch.Tensor, seeds: list[int], *, steps: int = 12, scale: float = 3.0
+    unet: UNet2DConditionModel,
+    context: torch.Tensor,
+    against: torch.Tensor,
+    seeds: Sequence[int],
+    *,
+    steps: int = 12,
+    scale: float = 3.0,
 ) -> torch.Tensor:
-    """Draw latents (B, 4, 16, 16) for token ids (B, 77); `empty` (1, 77) is the negative prompt.
+    """Draw latents (B, 4, 16, 16) with a v-prediction UNet for encoded prompts and negative prompts (B, 77, W).
 
     Deterministic DDIM (Song et al. 2020, arXiv:2010.02502); each seed has its own generator.
     """
-    context = model.text(tokens).last_hidden_state
-    against = model.text(empty).last_hidden_state.expand_as(context)
-    both = torch.cat([against, context])
+    both = torch.cat([against.expand_as(context), context])
     latents = torch.stack([torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     shares = diffusion.make_alphas_cumprod()
     times = torch.linspace(diffusion.STEPS - 1, 0, steps + 1).long()
     for now, then in pairwise(times):
         at = now.expand(len(seeds))
         alpha, sigma = diffusion.signal_and_noise(shares, at)
-        without, wanted = model.unet(latents.repeat(2, 1, 1, 1), at.repeat(2), both).sample.chunk(2)
+        without, wanted = unet(latents.repeat(2, 1, 1, 1), at.repeat(2), both).sample.chunk(2)
         guided = without + scale * (wanted - without)
         clean = diffusion.clean_from_velocity(latents, guided, alpha, sigma)
-        if then == 0:
-            return clean
-        noise = diffusion.noise_from_velocity(latents, guided, alpha, sigma)
-        alpha, sigma = diffusion.signal_and_noise(shares, then.expand(len(seeds)))
-        latents = diffusion.add_noise(clean, noise, alpha, sigma)
+        if then > 0:
+            noise = diffusion.noise_from_velocity(latents, guided, alpha, sigma)
+            latents = diffusion.add_noise(clean, noise, *diffusion.signal_and_noise(shares, then.expand(len(seeds))))
     return clean
 
 
