@@ -1,6 +1,6 @@
 """Pictures: files with their infotext inside, taking pictures in from outside, resizing and grids."""
 
-from .decode import BadPicture, decode_base64, decode_picture, flattened, open_picture
+from .decode import MAX_BYTES, BadPicture, decode_base64, decode_picture, flattened, open_picture
 from .files import SaveFailed, save_picture, write_atomically
 from .grid import grid
 from .metadata import PictureText, encode, read_metadata
@@ -8,6 +8,7 @@ from .resize import ResizeMode, lanczos, nearest, resize_image
 from .thumbnails import thumbnail
 
 __all__ = [
+    "MAX_BYTES",
     "BadPicture",
     "PictureText",
     "ResizeMode",

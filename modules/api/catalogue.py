@@ -1,0 +1,176 @@
+"""What files there are, as cards: a page of them at a time, so that ten thousand cost no more than ten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from modules.catalogue import Entry, Kind
+from modules.images import BadPicture, thumbnail
+
+from .errors import MISSING, RESPONSES, NotFound
+from .services import Bound
+
+router = APIRouter(prefix="/tagbrush/v1/catalogue", tags=["catalogue"])
+
+LARGEST_PREVIEW = 64 * 1024
+"""Bytes up to which a preview is sent as it is."""
+
+CARD_SIZE = (320, 480)
+"""Pixels that cover a card on a sharp screen."""
+
+Sort = Literal["path", "name", "created", "modified", "size"]
+
+
+class Card(BaseModel):
+    """One file, with what a card shows and inserts."""
+
+    id: str
+    kind: Kind
+    name: str = Field(examples=["sketch"])
+    insert: str = Field(description="The name that goes into a tag.", examples=["sketch"])
+    title: str = Field(description="A checkpoint's name with its hash, once known.")
+    category: str = Field(description="The sub-folder; empty at the top.", examples=["styles"])
+    family: str = Field(description="sd1, sd2, sdxl, or empty where nothing tells.", examples=["sd1"])
+    preview: str | None = Field(description="Where its picture is served.")
+    description: str
+    activation_text: str = Field(description="Words to insert with the tag.")
+    negative_text: str = Field(description="Words to insert into the other prompt box.")
+    preferred_weight: float | None
+    size: int = Field(description="Bytes.")
+    mtime: float = Field(description="When it was last changed, in seconds since 1970.")
+    examined: bool = Field(description="False while only the file's name is known, for moments.")
+    native_size: tuple[int, int] | None = Field(description="Width and height that a checkpoint was made for.")
+    cfg_scale: float | None = Field(description="The guidance that a checkpoint recommends.")
+    vectors: int | None = Field(description="How many token places an embedding takes.")
+    has_metadata: bool
+    error: str | None = Field(description="Why the file cannot be used.")
+
+
+class Cards(BaseModel):
+    """One page of cards."""
+
+    total: int = Field(description="How many match; `items` holds those of this page.")
+    items: list[Card]
+    categories: list[str] = Field(description="Every sub-folder with files of this kind.")
+
+
+class Details(Card):
+    """A card with what its file says of itself."""
+
+    path: str = Field(description="Relative to its folder.")
+    sha256: str | None
+    notes: str
+    metadata: dict[str, Any]
+
+
+@router.get("/{kind}", responses=RESPONSES, summary="Cards of one kind")
+def cards(
+    services: Bound,
+    kind: Kind,
+    search: Annotated[str, Query(max_length=1000, description="Words that must all occur.")] = "",
+    category: Annotated[str, Query(description="Only those of this sub-folder and the folders in it.")] = "",
+    sort: Sort = "path",
+    order: Literal["asc", "desc"] = "asc",
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=0, le=1000)] = 100,
+) -> Cards:
+    """The cards from `offset` on, at most `limit`, of those that match."""
+    catalogue, descending = services.catalogue, order == "desc"
+    if category:
+        every, _ = catalogue.search(kind, search, sort=sort, descending=descending)
+        inside = [entry for entry in every if f"{entry.category}/".startswith(f"{category}/")]
+        entries, total = tuple(inside[offset : offset + limit]), len(inside)
+    else:
+        entries, total = catalogue.search(kind, search, sort=sort, descending=descending, offset=offset, limit=limit)
+    services.page_answered()
+    return Cards(
+        total=total, items=[card(entry) for entry in entries], categories=list(filter(None, catalogue.categories(kind)))
+    )
+
+
+@router.post("/refresh", status_code=204, summary="Look for new files")
+def refresh(services: Bound, kind: Kind | None = None) -> None:
+    """Reads the folders again, of one kind or all. Watching does this by itself on most disks."""
+    services.catalogue.refresh(kind)
+    services.jobs.files_changed(kind or "")
+
+
+@router.get("/{kind}/{entry_id}", responses=MISSING, summary="One file")
+def details(services: Bound, kind: Kind, entry_id: str) -> Details:
+    """The card, the file's own metadata, and its hash if that is known already."""
+    entry = _entry(services, kind, entry_id)
+    metadata: Mapping[str, Any] = services.catalogue.metadata(entry)
+    return Details(
+        **card(entry).model_dump(),
+        path=entry.relative,
+        sha256=entry.sha256,
+        notes=entry.notes,
+        metadata={key: value for key, value in metadata.items() if key != "ssmd_cover_images"},
+    )
+
+
+@router.get(
+    "/{kind}/{entry_id}/preview",
+    response_class=Response,
+    responses={200: {"content": {"image/webp": {}}, "description": "A small picture."}, **MISSING},
+    summary="A card's picture",
+)
+def preview(services: Bound, kind: Kind, entry_id: str) -> Response:
+    """The preview, made small. Its address changes with the file, so a browser may keep it."""
+    entry = _entry(services, kind, entry_id)
+    found = services.catalogue.preview_bytes(entry)
+    if found is None:
+        raise NotFound(f'"{entry.name}" has no preview.')
+    data, media_type = found
+    if len(data) > LARGEST_PREVIEW:
+        data, media_type = _smaller(data, media_type)
+    headers = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def _smaller(data: bytes, media_type: str) -> tuple[bytes, str]:
+    """The preview at the size of a card; as it is where that cannot be done, as with some animations."""
+    try:
+        return thumbnail(data, *CARD_SIZE), "image/webp"
+    except BadPicture:
+        return data, media_type
+
+
+def card(entry: Entry) -> Card:
+    """The card of an entry."""
+    version = entry.preview_mtime_ns or entry.mtime_ns
+    address = f"/tagbrush/v1/catalogue/{entry.kind}/{quote(entry.id)}/preview?v={version}"
+    return Card(
+        id=entry.id,
+        kind=entry.kind,
+        name=entry.name,
+        insert=entry.insert,
+        title=entry.title,
+        category=entry.category,
+        family=entry.family,
+        preview=address if entry.has_preview else None,
+        description=entry.description,
+        activation_text=entry.activation_text,
+        negative_text=entry.negative_text,
+        preferred_weight=entry.preferred_weight,
+        size=entry.size,
+        mtime=entry.mtime_ns / 1e9,
+        examined=entry.examined,
+        native_size=entry.native_size,
+        cfg_scale=entry.cfg_scale,
+        vectors=entry.vectors,
+        has_metadata=bool(entry.metadata),
+        error=entry.error,
+    )
+
+
+def _entry(services: Bound, kind: Kind, entry_id: str) -> Entry:
+    entry = services.catalogue.by_id(kind, entry_id)
+    if entry is None:
+        raise NotFound(f"There is no {kind} with this id; it may have been moved or removed. Refresh the cards.")
+    return entry

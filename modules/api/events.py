@@ -1,0 +1,96 @@
+"""The event stream: what happens, as it happens, and what a listener missed (server-sent events)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from modules.jobs import Event, Listener
+
+from .errors import MISSING
+from .services import Bound, Services
+
+router = APIRouter(prefix="/tagbrush/v1", tags=["events"])
+
+LastEventId = Annotated[
+    str | None, Header(description="The id of the last event seen; the durable ones after it are sent again.")
+]
+STREAM = """
+Events: `snapshot` (worker, active jobs, queue: comes first), `job` (the whole job at each change of state), `progress`,
+`preview`, `picture`, `notice`, `queue`, `worker`, `catalogue`. Those with an id are durable: none is lost over a
+reconnection. Of the others only the latest of each kind is sent to a listener that is slow.
+"""
+
+
+@router.get("/events", response_class=EventSourceResponse, summary="Everything that happens", description=STREAM)
+async def events(services: Bound, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
+    async for event in _stream(services, _number(last_event_id), None):
+        yield event
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses=MISSING,
+    summary="What happens to one job",
+    description="Begins with the job as it is; ends after the event that tells of its end.",
+)
+async def job_events(services: Bound, job_id: str, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
+    await asyncio.to_thread(services.jobs.get, job_id)
+    async for event in _stream(services, _number(last_event_id), job_id):
+        yield event
+
+
+async def _stream(services: Services, after: int | None, job_id: str | None) -> AsyncIterator[ServerSentEvent]:
+    """The events of one connection.
+
+    A snapshot is read before its listener starts behind it, so nothing falls between the two. A reconnecting
+    listener gets the snapshot without an id: what it missed is still to come, and must be asked for again if the
+    connection breaks in between.
+    """
+    jobs = services.jobs
+    snapshot = await asyncio.to_thread(jobs.snapshot)
+    with jobs.listen(snapshot.id if after is None else after, job_id) as listener:
+        if job_id is None:
+            yield _framed(snapshot if after is None else Event(kind="snapshot", data=snapshot.data))
+        else:
+            job = await asyncio.to_thread(jobs.get, job_id)
+            yield _framed(Event(kind="job", data=job.wire(), job_id=job_id))
+            if job.state.is_final:
+                return
+        async for event in _until_closing(listener, services.closing):
+            yield _framed(event)
+            if job_id is not None and event.kind == "job" and event.data.get("finished"):
+                return
+
+
+async def _until_closing(listener: Listener, closing: asyncio.Event) -> AsyncIterator[Event]:
+    """What the listener hears, until the server goes down."""
+    end = asyncio.ensure_future(closing.wait())
+    try:
+        while not closing.is_set():
+            heard = asyncio.ensure_future(listener.get())
+            await asyncio.wait({end, heard}, return_when=asyncio.FIRST_COMPLETED)
+            if not heard.done():
+                heard.cancel()
+                return
+            for event in heard.result():
+                yield event
+    finally:
+        end.cancel()
+        with suppress(asyncio.CancelledError):
+            await end
+
+
+def _framed(event: Event) -> ServerSentEvent:
+    data: dict[str, Any] = dict(event.data)
+    return ServerSentEvent(event=event.kind, data=data, id=None if event.id is None else str(event.id), retry=1000)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None

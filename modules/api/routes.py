@@ -1,0 +1,15 @@
+"""All routes, in the order in which they are tried."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from . import about, catalogue, events, inputs, jobs, listings, sdapi
+
+ROUTERS = (jobs.router, events.router, inputs.router, catalogue.router, about.router, sdapi.router, listings.router)
+
+
+def include_routes(app: FastAPI) -> None:
+    """Add every route to `app`, whose `state.services` they use."""
+    for router in ROUTERS:
+        app.include_router(router)

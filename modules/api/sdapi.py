@@ -1,0 +1,107 @@
+"""A1111's API: `/sdapi/v1`, in the shapes its clients know. The translation is in `compat`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from starlette.concurrency import run_in_threadpool
+
+from modules.jobs import Job, JobState
+
+from . import compat
+from .checks import check_checkpoint
+from .errors import RESPONSES, JobFailed
+from .services import Bound, Services
+
+router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
+
+PROMPT: dict[str, Any] = {
+    "plain": {
+        "summary": "A picture",
+        "value": {"prompt": "a red apple on a blue background", "steps": 20, "seed": 1, "sampler_name": "Euler a"},
+    },
+    "lora": {
+        "summary": "With a LoRA and clip skip",
+        "value": {
+            "prompt": "a cat <lora:sketch:0.8>",
+            "negative_prompt": "blurry",
+            "steps": 20,
+            "override_settings": {"CLIP_stop_at_last_layers": 2},
+        },
+    },
+}
+REDRAW: dict[str, Any] = {
+    "plain": {
+        "summary": "A picture redrawn",
+        "value": {"init_images": ["iVBORw0KGgo..."], "prompt": "a lemon", "denoising_strength": 0.6, "steps": 20},
+    }
+}
+
+
+@router.post("/txt2img", responses=RESPONSES, summary="A picture from words")
+async def txt2img(
+    services: Bound,
+    payload: Annotated[compat.Txt2ImgPayload, Body(openapi_examples=PROMPT)],  # type: ignore[valid-type]
+) -> compat.GenerationAnswer:
+    """Waits until the pictures are done. A client that leaves meanwhile does not stop them, as in A1111."""
+    return await _generate(services, payload, "txt2img")
+
+
+@router.post("/img2img", responses=RESPONSES, summary="A picture from a picture")
+async def img2img(
+    services: Bound,
+    payload: Annotated[compat.Img2ImgPayload, Body(openapi_examples=REDRAW)],  # type: ignore[valid-type]
+) -> compat.GenerationAnswer:
+    """Waits until the pictures are done."""
+    return await _generate(services, payload, "img2img")
+
+
+async def _generate(services: Services, payload: compat.Quirks, task: str) -> compat.GenerationAnswer:
+    translated = await run_in_threadpool(compat.translate, payload, task, services.jobs.add_input)
+    job = await run_in_threadpool(_submit, services, translated)
+    job = await _finished(services, job.id)
+    if job.state is JobState.FAILED:
+        raise JobFailed(job.error or "The job failed without saying why; the server's log has the details.")
+    return await run_in_threadpool(compat.answer, translated, job)
+
+
+def _submit(services: Services, translated: compat.Translated) -> Job:
+    check_checkpoint(services.catalogue, translated.request.override_settings)
+    job = services.jobs.submit(translated.request)
+    if translated.lasting:
+        services.jobs.change_settings(translated.lasting)
+    return job
+
+
+async def _finished(services: Services, job_id: str) -> Job:
+    """The job once it is over."""
+    with services.jobs.listen(job_id=job_id) as listener:
+        while True:
+            job = await run_in_threadpool(services.jobs.get, job_id)
+            if job.state.is_final:
+                return job
+            await listener.get()
+
+
+@router.get("/progress", summary="Progress of the running job")
+def progress(services: Bound, skip_current_image: bool = False) -> compat.ProgressAnswer:
+    """Progress, ETA, state and the live preview."""
+    active = services.jobs.active()
+    preview = services.jobs.preview(active[0].id) if active and not skip_current_image else None
+    return compat.progress(active, services.jobs.worker.message, preview)
+
+
+@router.post("/interrupt", summary="Interrupt the running job")
+def interrupt(services: Bound) -> dict[str, Any]:
+    """Stops the running job within one step; its finished pictures are kept."""
+    for job in services.jobs.active()[:1]:
+        services.jobs.interrupt(job.id)
+    return {}
+
+
+@router.post("/skip", summary="Skip to the next batch")
+def skip(services: Bound) -> None:
+    """Leaves the batch that the running job is at."""
+    for job in services.jobs.active()[:1]:
+        services.jobs.skip(job.id)

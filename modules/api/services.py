@@ -1,0 +1,51 @@
+"""What the routes work with, handed to the app once and found again in each request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Request
+
+from modules.catalogue import Catalogue
+from modules.jobs import Jobs
+
+PageState = Literal["starting", "ready", "failed", "off"]
+
+
+@dataclass
+class Page:
+    """How far the page has come up, and whether a browser has shown it."""
+
+    state: PageState = "starting"
+    message: str = ""
+    seen: bool = False
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts behind the routes. `closing` is set when the server is going down, so that streams end."""
+
+    jobs: Jobs
+    catalogue: Catalogue
+    page: Page = field(default_factory=Page)
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def page_answered(self) -> None:
+        """A browser has asked for cards: if the page itself is up, the worker need not hold back any more."""
+        if self.page.state != "starting" and not self.page.seen:
+            self.page.seen = True
+            self.jobs.page_loaded()
+
+
+def services(request: Request) -> Services:
+    """The services of the app that serves `request`."""
+    found = request.app.state.services
+    assert isinstance(found, Services)
+    return found
+
+
+Bound = Annotated[Services, Depends(services)]

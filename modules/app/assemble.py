@@ -1,0 +1,48 @@
+"""The parts of the program, made and connected as the command line asks."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from modules.api import Page, Services
+from modules.catalogue import Catalogue, Folders
+from modules.engine.config import EngineConfig, worker_command
+from modules.jobs import EventBus, Jobs, JobStore, Supervisor, remove_unsaved
+
+from .options import ROOT, Options
+
+UNSAVED_KEPT = 86_400.0
+"""Seconds for which pictures that were not to be saved can still be fetched."""
+
+
+def assemble(options: Options) -> Services:
+    """The services of a server with these options. Raises BadFile when another one uses the same data folder."""
+    folders = Folders.from_args(
+        shipped=ROOT,
+        data_dir=options.data_dir,
+        models_dir=options.models_dir,
+        ckpt_dir=options.ckpt_dir,
+        vae_dir=options.vae_dir,
+        lora_dir=options.lora_dir,
+        hypernetwork_dir=options.hypernetwork_dir,
+        embeddings_dir=options.embeddings_dir,
+    )
+    store = JobStore(folders.database)
+    bus = EventBus(store.events_after, store.last_event_id())
+    store.announce = bus.publish
+    jobs: Jobs | None = None
+    supervisor = Supervisor(
+        store,
+        bus,
+        worker_command(EngineConfig(folders=folders, device=options.device)),
+        settings=lambda: jobs.settings(),
+        cwd=ROOT,
+        tidy=partial(_tidy, folders),
+    )
+    jobs = Jobs(store, bus, supervisor)
+    return Services(jobs, Catalogue(folders, folders.index), Page(), dict(options.flags))
+
+
+def _tidy(folders: Folders) -> None:
+    remove_unsaved(folders.outputs, time.time() - UNSAVED_KEPT)

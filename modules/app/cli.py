@@ -1,0 +1,105 @@
+"""The command `webui.py`, once its environment is there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from rich.console import Console
+from rich.logging import RichHandler
+
+from modules.api import Hosts, Services
+from modules.params import TagbrushError
+
+from .assemble import assemble
+from .factory import create_app
+from .options import Options, parse
+from .server import Noise, Server, bind
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl+C. Gives the process's exit code: 0 for a wanted end, 1 for an error that it told of, 2 for a
+    command line that cannot be used.
+    """
+    console = Console(stderr=True, highlight=False)
+    try:
+        options = parse(sys.argv[1:] if argv is None else argv, os.environ)
+    except TagbrushError as error:
+        console.print(f"[bold red]{error}[/]")
+        return 2
+    set_up_logging(options.loglevel, console)
+    for note in options.notes:
+        console.print(note, style="dim")
+    try:
+        serve(options, console)
+    except TagbrushError as error:
+        console.print(f"[bold red]{error}[/]")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Tagbrush has stopped.")
+    return 0
+
+
+def serve(options: Options, console: Console) -> None:
+    """Run the server until it is told to end. Raises PortTaken, and BadFile for a data folder in use."""
+    listener = bind(options.host, options.port, options.first_port)
+    try:
+        services = assemble(options)
+    except TagbrushError:
+        listener.close()
+        raise
+    app = create_app(
+        services, hosts=allowed_hosts(options), logins=options.auth, mount=_mount_page if options.page else None
+    )
+    port = listener.getsockname()[1]
+
+    def ready() -> None:
+        announce(options, port, console)
+
+    server = Server(app, services, on_ready=ready, tls_keyfile=options.tls_keyfile, tls_certfile=options.tls_certfile)
+    server.run([listener])
+
+
+def announce(options: Options, port: int, console: Console) -> None:
+    """Say where the server is, and open a browser there."""
+    host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
+    url = f"{options.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    what = "Tagbrush is ready at" if options.page else "Tagbrush's API is ready, documented at"
+    console.print(f"{what} [bold link={url}]{url}{'' if options.page else '/docs'}[/]   (Ctrl+C stops it)")
+    if options.listens:
+        console.print(f"From other machines: {options.scheme}://{socket.gethostname()}:{port}")
+        if not options.auth:
+            console.print(
+                "Whoever reaches this machine can use it. --api-auth USER:PASSWORD asks for a login.", style="yellow"
+            )
+    if options.browser:
+        threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
+
+
+def allowed_hosts(options: Options) -> Hosts:
+    """The names under which the server may be addressed."""
+    if not options.listens:
+        return Hosts(Hosts.loopback().names | {name.casefold() for name in options.names})
+    own = socket.gethostname()
+    return Hosts.network([options.host, own, f"{own}.local", socket.getfqdn(), *options.names])
+
+
+def set_up_logging(level: str, console: Console) -> None:
+    """Send the log, from `level` up, to the console."""
+    handler = RichHandler(console=console, show_path=False, markup=False, rich_tracebacks=False, log_time_format="%X")
+    handler.addFilter(Noise())
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
+
+
+def _mount_page(app: FastAPI, services: Services) -> None:
+    """Build the page into `app`. Imports gradio, which takes seconds."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from modules.ui import mount
+
+    mount(app, services.jobs, services.catalogue)

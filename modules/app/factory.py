@@ -1,0 +1,67 @@
+"""The app factory: middleware, routes and page around the services."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from modules.api import AskPassword, Hosts, OwnPagesOnly, Services, TellTime, include_routes, install_error_handlers
+
+from .page import Mount, PageGate, mount_assets
+
+LONGEST_QUIET = 10.0
+"""Seconds after which the worker stops holding back even if no browser has shown the page."""
+
+DESCRIPTION = """
+Two APIs on one queue: **/tagbrush/v1** submits jobs and follows them by events, **/sdapi/v1** speaks the language of
+AUTOMATIC1111's WebUI and waits. Every error is `{error, detail, body, errors}`; `detail` is a sentence for a person.
+"""
+
+
+def create_app(
+    services: Services, *, hosts: Hosts | None = None, logins: Iterable[str] = (), mount: Mount | None = None
+) -> FastAPI:
+    """The whole server: its lifespan starts the worker and the watching of folders, and ends both.
+
+    `mount` builds the page (see `PageGate`); without it the API is served alone.
+    """
+    gate = PageGate(services, mount)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(services, gate):
+            yield
+
+    app = FastAPI(title="Tagbrush", description=DESCRIPTION, lifespan=lifespan)
+    app.state.services = services
+    install_error_handlers(app)
+    if tuple(logins):
+        app.add_middleware(AskPassword, logins=tuple(logins))
+    app.add_middleware(TellTime)
+    app.add_middleware(OwnPagesOnly, hosts=hosts or Hosts.loopback())
+    include_routes(app)
+    mount_assets(app)
+    app.mount("/", gate, name="page")
+    return app
+
+
+@asynccontextmanager
+async def _running(services: Services, gate: PageGate) -> AsyncIterator[None]:
+    """Everything that lives as long as the server does."""
+    services.catalogue.watch(services.jobs.files_changed)
+    services.jobs.start()
+    quiet = asyncio.get_running_loop().call_later(LONGEST_QUIET, services.jobs.page_loaded)
+    page = asyncio.create_task(gate.live())
+    try:
+        yield
+    finally:
+        services.closing.set()
+        quiet.cancel()
+        page.cancel()
+        with suppress(asyncio.CancelledError):
+            await page
+        await asyncio.to_thread(services.jobs.close)
+        await asyncio.to_thread(services.catalogue.close)

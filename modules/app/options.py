@@ -1,0 +1,225 @@
+"""The command line: our flags, and every historical one of the A1111 line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from modules.params import TagbrushError
+
+from .historical import IGNORED_SWITCHES, IGNORED_WITH_VALUE
+
+DEFAULT_PORT = 7860
+API_PORT = 7861
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class BadFlag(TagbrushError):
+    """A command line that cannot be used."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadFlag(f"{message}. --help lists the flags.")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line decided. `notes` are lines for the person who wrote it."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    names: tuple[str, ...] = ()
+    data_dir: Path = ROOT
+    models_dir: Path | None = None
+    ckpt_dir: Path | None = None
+    lora_dir: Path | None = None
+    embeddings_dir: Path | None = None
+    hypernetwork_dir: Path | None = None
+    vae_dir: Path | None = None
+    device: str = "auto"
+    page: bool = True
+    browser: bool = True
+    auth: tuple[str, ...] = ()
+    tls_keyfile: Path | None = None
+    tls_certfile: Path | None = None
+    loglevel: str = "WARNING"
+    flags: Mapping[str, object] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def listens(self) -> bool:
+        """Whether other machines can reach this server."""
+        return self.host not in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def first_port(self) -> int:
+        return self.port or (DEFAULT_PORT if self.page else API_PORT)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_certfile else "http"
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """The options of a command line; those of the variable COMMANDLINE_ARGS count as if they stood at its end.
+
+    Raises BadFlag for an unknown flag, unless IGNORE_CMD_ARGS_ERRORS is set, and for a value that makes no sense.
+    """
+    arguments, unknown = _parser().parse_known_args([*argv, *_words(environ.get("COMMANDLINE_ARGS", ""))])
+    notes = [*arguments.notes]
+    if unknown and not environ.get("IGNORE_CMD_ARGS_ERRORS"):
+        raise BadFlag(_unknown_flag(unknown[0]))
+    notes += [f"{word} is unknown and ignored." for word in unknown if word.startswith("-")]
+    host = arguments.server_name or ("0.0.0.0" if arguments.listen else "127.0.0.1")
+    data_dir = (arguments.data_dir or ROOT).expanduser().resolve()
+    return Options(
+        host=host,
+        port=arguments.port,
+        names=tuple(arguments.allow_host),
+        data_dir=data_dir,
+        models_dir=_folder(arguments.models_dir),
+        ckpt_dir=_folder(arguments.ckpt_dir),
+        lora_dir=_folder(arguments.lora_dir),
+        embeddings_dir=_folder(arguments.embeddings_dir),
+        hypernetwork_dir=_folder(arguments.hypernetwork_dir),
+        vae_dir=_folder(arguments.vae_dir),
+        device=_device(arguments),
+        page=not arguments.nowebui,
+        browser=not (arguments.no_browser or arguments.nowebui),
+        auth=_logins(arguments.auth),
+        tls_keyfile=_folder(arguments.tls_keyfile),
+        tls_certfile=_folder(arguments.tls_certfile),
+        loglevel=arguments.loglevel.upper(),
+        flags=_shown(arguments),
+        notes=tuple(notes),
+    )
+
+
+class _Ignore(argparse.Action):
+    """Accepts a historical flag and notes that it does nothing."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        namespace.notes = [*namespace.notes, f"{option} has no effect in Tagbrush and is ignored."]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="webui.py",
+        description="Tagbrush: a desktop WebUI for Stable Diffusion.",
+        epilog="The flags of AUTOMATIC1111's WebUI are accepted too; those without a meaning here are ignored.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(notes=[])
+    _add_serving(parser.add_argument_group("serving"))
+    _add_places(parser.add_argument_group("where files are"))
+    for name in sorted(IGNORED_SWITCHES):
+        parser.add_argument(f"--{name}", nargs=0, action=_Ignore, help=argparse.SUPPRESS)
+    for name in sorted(IGNORED_WITH_VALUE):
+        parser.add_argument(f"--{name}", nargs="?", action=_Ignore, help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_serving(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--port", type=_port, help=f"port to serve on; without it {DEFAULT_PORT} or the next free one")
+    add("--listen", action="store_true", help="let other machines in (all network addresses)")
+    add("--server-name", metavar="ADDRESS", help="network address to serve on, instead of --listen")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="another name this server is reached by")
+    add("--no-browser", action="store_true", help="do not open the browser")
+    add("--autolaunch", nargs=0, action=_Quiet, help=argparse.SUPPRESS)
+    add("--nowebui", action="store_true", help=f"the HTTP API alone, on port {API_PORT}")
+    add("--api", nargs=0, action=_Quiet, help="accepted; the API is always there")
+    add("--device", default="auto", metavar="|".join(DEVICES), help="what to compute on (default: auto)")
+    add("--device-id", type=int, metavar="N", help="which of several graphics cards")
+    add("--use-cpu", nargs="*", metavar="PART", help="as in A1111: with no part or `all`, the same as --device cpu")
+    add("--api-auth", "--gradio-auth", dest="auth", action="append", default=[], metavar="USER:PASSWORD",
+        help="ask for a name and a password; several separated by commas")  # fmt: skip
+    add("--tls-keyfile", type=Path, metavar="FILE", help="serve https with this key")
+    add("--tls-certfile", type=Path, metavar="FILE", help="and this certificate")
+    add("--loglevel", default="warning", choices=("debug", "info", "warning", "error", "critical"), type=str.lower)
+
+
+def _add_places(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--data-dir", type=Path, metavar="DIR", help="folder with models/, embeddings/ and outputs/ (an A1111 folder)")
+    add("--models-dir", type=Path, metavar="DIR", help="folder to use instead of DATA_DIR/models")
+    add("--ckpt-dir", type=Path, metavar="DIR", help="another folder with checkpoints")
+    add("--lora-dir", "--lyco-dir", "--lyco-dir-backcompat", dest="lora_dir", type=Path, metavar="DIR",
+        help="another folder with LoRA files")  # fmt: skip
+    add("--embeddings-dir", type=Path, metavar="DIR", help="another with embeddings")
+    add("--hypernetwork-dir", type=Path, metavar="DIR", help="another with hypernetworks")
+    add("--vae-dir", type=Path, metavar="DIR", help="another with VAEs")
+
+
+class _Quiet(argparse.Action):
+    """Accepts a flag for what happens anyway."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        return
+
+
+def _words(text: str) -> list[str]:
+    """The words of a command line as its system's shell would split them."""
+    if os.name == "nt":
+        return [word.strip('"') for word in shlex.split(text, posix=False)]
+    return shlex.split(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; use a number from 1 to 65535")
+    return int(text)
+
+
+def _device(arguments: argparse.Namespace) -> str:
+    if arguments.use_cpu is not None and set(arguments.use_cpu) <= {"all", "sd"}:
+        return "cpu"
+    device = arguments.device.casefold()
+    name, _, number = device.partition(":")
+    if name not in DEVICES or (number and not number.isdecimal()):
+        raise BadFlag(f'--device "{arguments.device}" is unknown. Choose one of: {", ".join(DEVICES)}.')
+    if arguments.device_id is not None and device in ("auto", "cuda"):
+        return f"cuda:{arguments.device_id}"
+    return device
+
+
+def _logins(values: Iterable[str]) -> tuple[str, ...]:
+    logins = tuple(login.strip() for value in values for login in value.split(",") if login.strip())
+    for login in logins:
+        if ":" not in login:
+            raise BadFlag("--api-auth takes USER:PASSWORD; there is no colon in what was given.")
+    return logins
+
+
+def _folder(path: Path | None) -> Path | None:
+    return path.expanduser().resolve() if path else None
+
+
+def _shown(arguments: argparse.Namespace) -> dict[str, object]:
+    """The flags as the API tells them: without passwords."""
+    hidden = {"auth", "notes"}
+    values = {name: value for name, value in vars(arguments).items() if name not in hidden}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _unknown_flag(flag: str) -> str:
+    ours = [option for action in _parser()._actions for option in action.option_strings]
+    near = get_close_matches(flag.split("=")[0], ours, n=1)
+    advice = f"Did you mean {near[0]}?" if near else "--help lists the flags."
+    return f"{flag} is unknown. {advice} Set IGNORE_CMD_ARGS_ERRORS=1 to ignore unknown flags."

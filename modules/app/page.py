@@ -1,0 +1,83 @@
+"""The page: a shell that is there at once, and the real one behind it as soon as gradio is imported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from modules.api import Services
+
+log = logging.getLogger(__name__)
+
+UI = Path(__file__).resolve().parents[1] / "ui"
+ASSETS = (".js", ".css", ".svg", ".png", ".woff2")
+
+Mount = Callable[[FastAPI, Services], object]
+
+
+class PageGate:
+    """The ASGI app behind every path that is not a route: the shell, later the page that `open` has made."""
+
+    def __init__(self, services: Services, mount: Mount | None, shell: Path = UI / "shell.html") -> None:
+        """`mount(app, services)` builds the page into an empty app; None serves no page at all."""
+        self._services, self._mount, self._shell = services, mount, shell
+        self._page: ASGIApp | None = None
+        if mount is None:
+            services.page.state = "off"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._page is not None:
+            await self._page(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._placeholder(scope["path"])(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1013})
+
+    async def live(self) -> None:
+        """Build the page in a thread, serve it, and end it when the server closes."""
+        if self._mount is None:
+            return
+        app = FastAPI(openapi_url=None)
+        try:
+            await asyncio.to_thread(self._mount, app, self._services)
+        except Exception as error:
+            # The edge to the page: whatever breaks there, the API and the queue go on.
+            log.exception("The page could not be built")
+            self._services.page.state, self._services.page.message = "failed", f"{type(error).__name__}: {error}"
+            return
+        async with app.router.lifespan_context(app):
+            self._page, self._services.page.state = app, "ready"
+            await self._services.closing.wait()
+
+    def _placeholder(self, path: str) -> Response:
+        if path != "/":
+            missing = {"error": "NotFound", "detail": f"There is nothing at {path}.", "body": "", "errors": ""}
+            return JSONResponse(missing, 503 if self._services.page.state == "starting" else 404)
+        if self._mount is None:
+            return RedirectResponse("/docs")
+        return FileResponse(self._shell, media_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+class Assets(StaticFiles):
+    """The page's own scripts, styles and drawings, asked for anew each time, so that an update shows at once."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        return super().lookup_path(path) if path.endswith(ASSETS) else ("", None)
+
+    def file_response(self, *args: object, **options: object) -> Response:
+        response = super().file_response(*args, **options)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def mount_assets(app: FastAPI) -> None:
+    """Serve what the page is made of, and nothing else of its package."""
+    app.mount("/tagbrush/assets", Assets(directory=UI), name="assets")

@@ -1,0 +1,101 @@
+"""The HTTP server: a free port, one line when it is ready, and an end at the first Ctrl+C."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from modules.api import Services
+from modules.params import TagbrushError
+
+PORTS_TRIED = 20
+
+
+class PortTaken(TagbrushError):
+    """No port to serve on."""
+
+
+def bind(host: str, port: int | None, first: int) -> socket.socket:
+    """A bound socket: on `port` if one is asked for, else on the next free one from `first` on.
+
+    Raises PortTaken when the port, or twenty of them, are in use, and when the address is not this machine's.
+    """
+    for candidate in [port] if port else range(first, first + PORTS_TRIED):
+        try:
+            return _bound(host, candidate)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES) and getattr(error, "winerror", None) != 10048:
+                raise PortTaken(
+                    f"Cannot serve on {host}: {error.strerror or error}. Give an address of this machine."
+                ) from error
+    if port:
+        raise PortTaken(
+            f"Port {port} is in use, perhaps by another Tagbrush, or not allowed. "
+            "Stop that program, or give another --port."
+        )
+    raise PortTaken(f"The ports {first} to {first + PORTS_TRIED - 1} are all in use. Give a free one with --port.")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # On Windows SO_REUSEADDR would let two servers share the port.
+        option = socket.SO_EXCLUSIVEADDRUSE if os.name == "nt" else socket.SO_REUSEADDR
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server that calls `on_ready` when it answers, and tells the services at once when it is to end."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        services: Services,
+        *,
+        on_ready: Callable[[], None],
+        tls_keyfile: Path | None = None,
+        tls_certfile: Path | None = None,
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            # Streams of ours end by themselves; a second is for those of the page.
+            timeout_graceful_shutdown=1,
+            ssl_keyfile=tls_keyfile,
+            ssl_certfile=tls_certfile,
+            server_header=False,
+        )
+        super().__init__(config)
+        self._services, self._on_ready = services, on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._services.closing.set()
+        await super().shutdown(sockets)
+
+
+class Noise(logging.Filter):
+    """Keeps back what uvicorn says of streams cut at the end, and of errors that are logged already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = str(record.msg)
+        return not text.startswith(("Cancel %s running task", "Exception in ASGI application"))
