@@ -17,8 +17,19 @@ from .config import EngineConfig
 from .pipes import Pipes, claim_pipes
 from .quiet import import_quietly
 
-# Smallest first: between two of them the page may say that it has loaded.
-IMPORTS = ("numpy", "PIL.Image", "torch", "transformers", "diffusers", "modules.engine.engine")
+# In small portions: between two of them the page may say that it has loaded.
+IMPORTS = (
+    "numpy",
+    "PIL.Image",
+    "torch",
+    "transformers",
+    "transformers.models.clip.modeling_clip",
+    "diffusers",
+    "diffusers.models.unets.unet_2d_condition",
+    "diffusers.models.autoencoders.autoencoder_kl",
+    "diffusers.loaders.single_file_utils",
+    "modules.engine.engine",
+)
 
 
 def main() -> NoReturn:

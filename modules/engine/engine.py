@@ -66,7 +66,7 @@ class Engine:
             self._inputs[message.id] = message.data
         elif isinstance(message, Refresh):
             self.catalogue.refresh(message.kind if message.kind in KINDS else None)
-        elif isinstance(message, Preload) and self._pipes.is_idle:
+        elif isinstance(message, Preload) and not self._pipes.has_job:
             self._preload(message.settings)
 
     def _fail(self, message: Message, error: str) -> None:
@@ -104,7 +104,8 @@ class Engine:
     def _run(self, job: Run) -> None:
         control = self._pipes.control(job.job_id)
         try:
-            self._make(job, control)
+            if not control.interrupted:
+                self._make(job, control)
         finally:
             self._inputs.clear()
             self._pipes.forget(job.job_id)

@@ -55,9 +55,9 @@ class Pipes:
         return self._inbox.get()
 
     @property
-    def is_idle(self) -> bool:
-        """Nothing waits to be read by `next`."""
-        return self._inbox.empty()
+    def has_job(self) -> bool:
+        """A job is in hand or waits to be."""
+        return bool(self._controls)
 
     def control(self, job_id: str) -> Control:
         """What is asked of this job, from the moment it was handed out."""

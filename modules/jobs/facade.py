@@ -7,7 +7,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -214,10 +214,11 @@ class Jobs:
         """The page is on the screen: the worker need not hold back any more."""
         self._worker.page_loaded()
 
-    def files_changed(self, kind: str = "") -> None:
-        """Files of this kind (all when empty) changed: tell worker and listeners."""
-        self._worker.files_changed(kind)
-        self.announce("catalogue", {"kind": kind})
+    def files_changed(self, kinds: str | Collection[str] = "") -> None:
+        """Files of this kind or these kinds (all when empty) changed: tell worker and listeners."""
+        for kind in (kinds,) if isinstance(kinds, str) else sorted(kinds):
+            self._worker.files_changed(kind)
+            self.announce("catalogue", {"kind": kind})
 
 
 def _same(earlier: Job, request: Txt2ImgRequest | Img2ImgRequest) -> Job:

@@ -10,7 +10,6 @@ import logging
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -47,14 +46,14 @@ class Exit:
         """For a person, to follow "the worker process"."""
         if self.code < 0:
             return f"was killed by signal {-self.code} ({_signal_name(-self.code)})"
-        known = _WINDOWS_CODES.get(self.code & 0xFFFFFFFF)
+        known = _WINDOWS_CODES.get(self.code)
         if known:
-            return f"crashed with code 0x{self.code & 0xFFFFFFFF:08X} ({known})"
+            return f"crashed with code 0x{self.code:08X} ({known})"
         return f"ended with exit code {self.code}"
 
     @property
     def looks_like_out_of_memory(self) -> bool:
-        return self.code in (-9, 137) or self.code & 0xFFFFFFFF == 0xC0000017
+        return self.code in (-9, 137, 0xC0000017)
 
 
 Receive = Callable[["WorkerProcess", Message | Exit], None]
@@ -152,4 +151,4 @@ def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return sys.platform
+        return "unknown"

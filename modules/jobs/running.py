@@ -55,4 +55,4 @@ def explain_failure(exit: Exit, attempts: int) -> str:
             "Other jobs go on. If it happens again, try a smaller picture or leave out networks; "
             "the log shows what the worker printed last."
         )
-    return f"The worker process {describe(exit)} while it made this picture, {attempts} times. {advice}"
+    return f"The worker process {describe(exit)} while it made this picture, at each of {attempts} attempts. {advice}"

@@ -98,3 +98,15 @@ def test_pictures_nobody_wanted_saved_go_after_their_time(tmp_path: Path) -> Non
     remove_unsaved(tmp_path, time.time() - 50)
     assert (old.exists(), young.exists()) == (False, True)
     remove_unsaved(tmp_path / "nowhere", time.time())
+
+
+def test_changes_of_files_are_told_kind_by_kind(make_bench: MakeBench) -> None:
+    async def story() -> None:
+        jobs = make_bench(start=False).jobs
+        with jobs.listen() as listener:
+            jobs.files_changed(frozenset({"lora", "checkpoint"}))
+            jobs.files_changed("vae")
+            heard = await listener.get(timeout=1)
+        assert [event.data["kind"] for event in heard] == ["checkpoint", "lora", "vae"]
+
+    asyncio.run(story())

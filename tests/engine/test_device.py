@@ -1,0 +1,51 @@
+"""The device asked for, or words that say why not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modules.engine import device
+from modules.engine.device import NoDevice, choose_device, describe
+
+
+def have(monkeypatch: pytest.MonkeyPatch, **counts: int) -> None:
+    monkeypatch.setattr(device, "count", lambda name: counts.get(name, 0))
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        ({}, "cpu"),
+        ({"cuda": 2, "xpu": 1, "mps": 1}, "cuda"),
+        ({"xpu": 1, "mps": 1}, "xpu"),
+        ({"mps": 1}, "mps"),
+    ],
+)
+def test_auto_takes_the_fastest_there_is(there: dict[str, int], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    have(monkeypatch, cpu=1, **there)
+    assert choose_device("auto") == torch.device(chosen)
+
+
+def test_a_device_can_be_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    have(monkeypatch, cpu=1, cuda=2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(NoDevice, match="cuda has 2, counted from 0"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps", "xpu"])
+def test_a_device_that_is_not_there_is_refused_with_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    have(monkeypatch, cpu=1)
+    with pytest.raises(NoDevice, match=f"Device {name} is not there: .* Use --device auto"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "meta", "cpu:0:1"])
+def test_an_unknown_device_is_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(NoDevice, match="auto, cpu, cuda, mps, xpu"):
+        choose_device(name)
+
+
+def test_the_device_is_described_for_a_person() -> None:
+    assert describe(torch.device("cpu")).endswith(" (cpu)")
