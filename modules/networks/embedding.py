@@ -49,8 +49,7 @@ class Embedding:
         widths = _widths(model)
         if own != widths:
             because = f"its vectors have {_shown(own)} numbers each, the model's have {_shown(widths)}"
-            made_for = _family(own, model.family)
-            raise NetworkMisfit(self.name, made_for=made_for, model=model.family, because=because)
+            raise NetworkMisfit(self.name, made_for=_family(own), model=model.family, because=because)
         return {encoder: vectors.float() for encoder, vectors in self.vectors.items()}
 
 
@@ -133,10 +132,9 @@ def _widths(model: Model) -> dict[str, int]:
     return {name: int(encoder.config.hidden_size) for name, encoder in encoders.items() if encoder is not None}
 
 
-def _family(widths: Mapping[str, int], model: str) -> str:
-    """The family that the widths show, or "" where they do not or show the model's own."""
-    shown = WIDTHS_OF_CLIP_G.get(widths.get(CLIP_G, 0)) or CONTEXT_WIDTHS.get(widths.get(CLIP_L, 0), "")
-    return shown if shown != model else ""
+def _family(widths: Mapping[str, int]) -> str:
+    """The family that the widths show, or ""."""
+    return WIDTHS_OF_CLIP_G.get(widths.get(CLIP_G, 0)) or CONTEXT_WIDTHS.get(widths.get(CLIP_L, 0), "")
 
 
 def _shown(widths: Mapping[str, int]) -> str:

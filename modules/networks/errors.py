@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from modules.networks.families import a_model, called
 from modules.params import BadFile, TagbrushError
 
 Kind = Literal["lora", "hypernet", "embedding"]
-LABELS: dict[str, str] = {"lora": "LoRA", "hypernet": "Hypernetwork", "embedding": "Embedding"}
+LABELS: Mapping[Kind, str] = MappingProxyType({"lora": "LoRA", "hypernet": "Hypernetwork", "embedding": "Embedding"})
 NAMES_SHOWN = 3
 
 
 class NetworkMisfit(TagbrushError):
-    """A network whose file is whole, but which was made for another kind of model than the one in use."""
+    """A network whose file is whole, but which was made for another kind of model than the one in use.
+
+    `made_for` and `model` are families, "" where unknown; equal ones mean a model of another size.
+    """
 
     def __init__(self, name: str, *, made_for: str, model: str, because: str = "") -> None:
         self.name, self.made_for, self.model = name, made_for, model
         reason = f" ({because})" if because else ""
-        super().__init__(
-            f"{name}: made for {called(made_for)}, this is {a_model(model)}{reason}. "
-            f"Choose a checkpoint of the kind that it was made for."
-        )
+        if made_for and made_for == model:
+            difference = f"made for {called(made_for)} models of another size than this one"
+        else:
+            difference = f"made for {called(made_for)}, this is {a_model(model)}"
+        super().__init__(f"{name}: {difference}{reason}. Choose a checkpoint like the one that it was made for.")
 
 
 def describe(kind: Kind, name: str, error: TagbrushError) -> str:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-FAMILIES: Mapping[str, str] = {
-    "sd1": "SD 1",
-    "sd2": "SD 2",
-    "sdxl": "SDXL",
-    "sd3": "SD 3",
-    "flux": "Flux",
-    "wan": "Wan",
-    "hunyuan": "HunyuanVideo",
-    "lumina": "Lumina",
-}
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "sd1": "SD 1",
+        "sd2": "SD 2",
+        "sdxl": "SDXL",
+        "sd3": "SD 3",
+        "flux": "Flux",
+        "wan": "Wan",
+        "hunyuan": "HunyuanVideo",
+        "lumina": "Lumina",
+    }
+)
 """Short name -> the name that a person knows."""
 
-ARTICLES = {"sd1": "an", "sd2": "an", "sdxl": "an", "sd3": "an"}
-CONTEXT_WIDTHS: Mapping[int, str] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+WITH_AN = frozenset({"sd1", "sd2", "sdxl", "sd3"})
+CONTEXT_WIDTHS: Mapping[int, str] = MappingProxyType({768: "sd1", 1024: "sd2", 2048: "sdxl"})
 """The width of the text that a UNet reads."""
 
 TELLING_NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -75,4 +78,6 @@ def called(family: str) -> str:
 
 def a_model(family: str) -> str:
     """ "an SD 1 model", for the middle of a sentence."""
-    return f"{ARTICLES.get(family, 'a')} {called(family)} model" if family else "a model of another kind"
+    if not family:
+        return "a model of another kind"
+    return f"{'an' if family in WITH_AN else 'a'} {called(family)} model"

@@ -100,8 +100,9 @@ class Hypernetwork:
 
         None at strength 0. Raises NetworkMisfit where the model has no such width, or not that of its text.
         """
-        text, made_for = int(model.unet.config.cross_attention_dim), self._family(model.family)
-        if made_for or not self.bends.keys() & {text, *model.unet.config.block_out_channels}:
+        text, made_for = int(model.unet.config.cross_attention_dim), self._family()
+        foreign = made_for not in ("", model.family)
+        if foreign or not self.bends.keys() & {text, *model.unet.config.block_out_channels}:
             because = f"it changes widths of {', '.join(map(str, sorted(self.bends)))}, the model's text has {text}"
             raise NetworkMisfit(self.name, made_for=made_for, model=model.family, because=because)
         if multiplier == 0:
@@ -117,10 +118,10 @@ class Hypernetwork:
             for width, (keys, values) in self.bends.items()
         )
 
-    def _family(self, model: str) -> str:
-        """The family whose texts it changes, or "" where its widths do not tell or fit the model's."""
+    def _family(self) -> str:
+        """The family whose texts it changes, or "" where its widths do not tell."""
         shown = {CONTEXT_WIDTHS[width] for width in self.bends if width in CONTEXT_WIDTHS}
-        return shown.pop() if len(shown) == 1 and model not in shown else ""
+        return shown.pop() if len(shown) == 1 else ""
 
 
 def load_hypernetwork(path: Path) -> Hypernetwork:

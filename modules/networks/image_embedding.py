@@ -79,12 +79,21 @@ def _without_border(pixels: np.ndarray) -> np.ndarray:
 
 
 def _unmixed(block: np.ndarray) -> np.ndarray:
-    mask = np.empty(block.size, dtype=np.uint8)
-    state = 0
-    for index in range(block.size):
-        state = (1664525 * state + 1013904223) % 2**32  # the generator of Numerical Recipes
-        mask[index] = state % 255
+    mask = (_random_numbers(block.size) % 255).astype(np.uint8)
     return block ^ (mask.reshape(block.shape) & LOW_BITS)
+
+
+def _random_numbers(count: int) -> np.ndarray:
+    """The first numbers of the generator x -> 1664525 x + 1013904223 modulo 2³² (Numerical Recipes), from 0.
+
+    Each round doubles the row: steps as long as the row are again of the form x -> factor x + addend.
+    """
+    factor, addend = 1664525, 1013904223
+    row = np.array([addend], dtype=np.uint32)
+    while len(row) < count:
+        row = np.concatenate([row, row * np.uint32(factor) + np.uint32(addend)])
+        factor, addend = factor * factor % 2**32, (factor + 1) * addend % 2**32
+    return row[:count]
 
 
 def _with_tensors(path: Path, value: Any) -> Any:

@@ -146,7 +146,6 @@ def test_a_bias_for_a_layer_that_can_have_none_is_left_out(model: Model, tmp_pat
         ({"lora_unet_joint_blocks_0_x_block_attn_proj": linear(1536, 1536)}, {}, "SD 3"),
         ({"lora_unet_conv_in": linear(320, 36)}, {"ss_base_model_version": "sdxl_base_v1-0"}, "SDXL"),
         ({"lora_unet_conv_in": linear(320, 36)}, {"ss_v2": "True"}, "SD 2"),
-        ({"lora_unet_conv_in": linear(320, 36)}, {"ss_base_model_version": "sd_v1"}, "another kind of model"),
         ({"lora_unet_conv_in": linear(320, 36)}, {}, "another kind of model"),
     ],
 )
@@ -158,6 +157,18 @@ def test_another_familys_lora_says_which(
         load_lora(path).patches(model)
     assert str(caught.value).startswith(f"style: made for {family}, this is an SD 1 model")
     assert describe("lora", "style", caught.value).startswith(f'LoRA "style" was left out: made for {family}')
+
+
+@pytest.mark.parametrize("metadata", [{}, {"ss_base_model_version": "sd_v1"}])
+def test_a_lora_for_the_same_family_in_another_size_says_so(
+    metadata: dict[str, str], model: Model, tmp_path: Path
+) -> None:
+    """As any downloaded SD 1.5 LoRA is for the small built-in model."""
+    name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    layers = {name: linear(1280, 768)} if not metadata else {"lora_unet_conv_in": linear(320, 36)}
+    path = written(tmp_path / "style.safetensors", metadata=metadata or None, **layers)
+    with pytest.raises(NetworkMisfit, match=r"made for SD 1 models of another size than this one \(none of its 1"):
+        load_lora(path).patches(model)
 
 
 def test_an_sd1_lora_is_refused_by_an_sdxl_model(model: Model) -> None:

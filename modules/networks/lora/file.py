@@ -87,8 +87,7 @@ class Lora:
             yield WeightPatch(f"{place}.bias", partial(layer.bias_delta, strength=strength), key, on)
 
     def _misfit(self, model: Model) -> NetworkMisfit:
-        said = family_of_metadata(self.metadata)
-        made_for = said if said != model.family else ""
+        made_for = self.family or family_of_metadata(self.metadata)
         because = f"none of its {len(self.layers)} layers fits"
         return NetworkMisfit(self.name, made_for=made_for, model=model.family, because=because)
 
@@ -105,13 +104,12 @@ def load_lora(path: Path) -> Lora:
         for name, parts in groups.items()
     }
     layers = {name: _layer(path, name, with_alpha(name, parts, weights.metadata)) for name, parts in tensors.items()}
-    embeddings = bundled_embeddings(path, {name: owned(path, name, tensor) for name, tensor in bundle.items()})
     return Lora(
         path=path,
         identity=file,
         layers=layers,
         metadata=weights.metadata,
-        embeddings=embeddings,
+        embeddings=bundled_embeddings(path, bundle),
         family=_family(tensors),
         nbytes=sum(tensor.nbytes for parts in tensors.values() for tensor in parts.values()),
     )
