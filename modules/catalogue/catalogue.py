@@ -191,7 +191,7 @@ class Catalogue:
             facts = self._facts(kind, found, before, patience)
             sidecars = self._sidecars([place for item in found for place in item.sidecars])
             hashes = self._index.hashes("sha256")
-            shelf = Shelf([_entry(kind, item, facts.get(_key(item.stamp)), sidecars, hashes) for item in found])
+            shelf = Shelf([_entry(kind, item, facts.get(item.stamp), sidecars, hashes) for item in found])
             self._shelves[kind] = shelf
             if len(facts) < len(found):
                 self._examine_in_background(kind)
@@ -199,33 +199,33 @@ class Catalogue:
 
     def _facts(self, kind: Kind, found: Sequence[Found], before: Shelf | None, patience: float | None) -> Known:
         """The facts of the files found: those on the shelf before, those in the index, and what patience allows."""
-        wanted = {_key(item.stamp): item.stamp for item in found}
-        known: Known = {_key(_stamp_of(entry)): entry.facts for entry in before.entries} if before else {}
-        if not wanted.keys() <= known.keys():
+        wanted = [item.stamp for item in found]
+        shelved = before.entries if before else ()
+        known: Known = {_stamp_of(entry): entry.facts for entry in shelved if entry.examined}
+        if any(place not in known for place in wanted):
             known |= self._index.facts(kind)
-        unknown = [place for key, place in wanted.items() if key not in known]
-        known |= self._examine(kind, unknown, patience)
-        return {key: known[key] for key in wanted if key in known}
+        known |= self._examine(kind, [place for place in wanted if place not in known], patience)
+        return {place: known[place] for place in wanted if place in known}
 
     def _sidecars(self, places: Sequence[Stamp]) -> Known:
         """The contents of sidecars, read where they are new."""
         if not places:
             return {}
         known = self._index.sidecars()
-        fresh = {place: read_sidecar(place.path) for place in places if _key(place) not in known}
+        fresh = {place: read_sidecar(Path(place.path)) for place in places if place not in known}
         self._index.save_sidecars(fresh)
-        return known | {_key(place): contents for place, contents in fresh.items()}
+        return known | fresh
 
     def _examine(self, kind: Kind, places: Sequence[Stamp], patience: float | None) -> Known:
         """The facts of as many files as there is patience for."""
         deadline = None if patience is None else time.monotonic() + patience
-        examined: dict[Stamp, Facts] = {}
+        examined: Known = {}
         for place in places:
             if self._closing.is_set() or (deadline is not None and time.monotonic() > deadline):
                 break
-            examined[place] = examine(kind, place.path)
+            examined[place] = examine(kind, Path(place.path))
         self._index.save_facts(kind, examined)
-        return {_key(place): facts for place, facts in examined.items()}
+        return examined
 
     def _examine_in_background(self, kind: Kind) -> None:
         """Have a thread examine what is on the shelf by name only, and show what it finds from time to time."""
@@ -250,7 +250,7 @@ class Catalogue:
         """The entry with its facts, whatever the background has got to."""
         place = _stamp_of(entry)
         facts = self._examine(entry.kind, [place], None)
-        return replace(entry, facts=facts.get(_key(place), Facts()), examined=True)
+        return replace(entry, facts=facts.get(place, Facts()), examined=True)
 
     # Hashes
 
@@ -267,14 +267,9 @@ class Catalogue:
         addnet = entry.kind == "lora" and entry.path.suffix.lower() == ".safetensors"
         digits = 12 if entry.kind in ("lora", "embedding") else 10
 
-        def shorten(whole: Future[str]) -> None:
-            error = whole.exception()
-            if error is not None:
-                short.set_exception(error)
-            else:
-                short.set_result(whole.result()[:digits])
-
-        self._hash(entry, "addnet" if addnet else "sha256").add_done_callback(shorten)
+        short.set_running_or_notify_cancel()
+        whole = self._hash(entry, "addnet" if addnet else "sha256")
+        whole.add_done_callback(lambda done: _pass_on(done, short, lambda digest: digest[:digits]))
         return short
 
     def _hash(self, entry: Entry, algorithm: Algorithm) -> Future[str]:
@@ -287,48 +282,55 @@ class Catalogue:
         with self._lock:
             pending = self._pending_hashes.get((place, algorithm))
             if pending is None:
-                pending = self._hasher.hash(entry.path, algorithm)
-                self._pending_hashes[place, algorithm] = pending
-                pending.add_done_callback(lambda done: self._hashed(entry, algorithm, done))
+                pending = self._pending_hashes[place, algorithm] = Future()
+                pending.set_running_or_notify_cancel()  # it is shared: one who waits cannot cancel it for the others
+                computed = self._hasher.hash(entry.path, algorithm)
+                computed.add_done_callback(lambda done: self._hashed(entry, algorithm, done))
         return pending
 
-    def _hashed(self, entry: Entry, algorithm: Algorithm, done: Future[str]) -> None:
-        """Keep a hash that was just computed, unless the file changed meanwhile."""
+    def _hashed(self, entry: Entry, algorithm: Algorithm, computed: Future[str]) -> None:
+        """Keep a hash that was just computed, unless the file changed meanwhile, and hand it to those who wait."""
         place = _stamp_of(entry)
-        self._pending_hashes.pop((place, algorithm), None)
-        if done.cancelled() or done.exception() is not None or stamp(entry.path) != place:
-            return
-        self._index.save_hash(place, algorithm, done.result())
-        if algorithm == "sha256" and self._refresh(entry.kind, 0):
-            self._tell(entry.kind)
+        if computed.exception() is None and stamp(entry.path) == place:
+            self._index.save_hash(place, algorithm, computed.result())
+            if algorithm == "sha256" and self._refresh(entry.kind, 0):
+                self._tell(entry.kind)
+        _pass_on(computed, self._pending_hashes.pop((place, algorithm)))
+
+
+def _pass_on(done: Future[str], waiting: Future[str], change: Callable[[str], str] = str) -> None:
+    """Give what one future holds to another."""
+    error = done.exception()
+    if error is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(change(done.result()))
 
 
 def _entry(kind: Kind, found: Found, facts: Facts | None, sidecars: Known, hashes: Known) -> Entry:
     """The entry of a file found."""
-    parts: list[dict[str, Any]] = [sidecars.get(_key(place), {}) for place in found.sidecars]
-    path = found.stamp.path
+    parts: list[dict[str, Any]] = [sidecars.get(place, {}) for place in found.sidecars]
+    path = Path(found.stamp.path)
+    name = path.stem if path.suffix.lower() in SUFFIXES[kind] else path.name
     return Entry(
         kind=kind,
         path=path,
         root=found.root,
         relative=found.relative,
-        name=path.stem if path.suffix.lower() in SUFFIXES[kind] else path.name,
+        name=name,
+        insert=name,
         size=found.stamp.size,
         mtime_ns=found.stamp.mtime_ns,
         created_ns=found.created_ns,
         hidden=found.hidden,
         examined=facts is not None,
         facts=facts or Facts(),
-        preview=found.preview.path if found.preview else None,
+        preview=Path(found.preview.path) if found.preview else None,
         preview_mtime_ns=found.preview.mtime_ns if found.preview else 0,
         sidecar=merged(parts),
-        sha256=hashes.get(_key(found.stamp)),
+        sha256=hashes.get(found.stamp),
     )
 
 
-def _key(place: Stamp) -> tuple[str, int, int]:
-    return str(place.path), place.size, place.mtime_ns
-
-
 def _stamp_of(entry: Entry) -> Stamp:
-    return Stamp(entry.path, entry.size, entry.mtime_ns)
+    return Stamp(str(entry.path), entry.size, entry.mtime_ns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,54 @@ def read_header(path: Path) -> Header:
         raise BadFile(path, f"cannot be read: {error.strerror or error}.") from error
     entries = _entries(path, text)
     metadata = entries.pop("__metadata__", {})
-    tensors = {name: _stub(path, name, entry) for name, entry in entries.items()}
-    expected = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    expected = 8 + length + _data_size(path, entries)
     if size < expected:
         raise BadFile(path, f"is cut off: {size:,} of {expected:,} bytes are there. Download it again.")
     if size > expected:
         raise BadFile(path, f"has {size - expected:,} bytes too many. Download it again.")
-    return Header(tensors, _texts(metadata), 8 + length)
+    return Header(_Tensors(path, entries), _texts(metadata), 8 + length)
+
+
+class _Tensors(Mapping[str, TensorStub]):
+    """Stubs made when they are looked at: of a LoRA's hundreds of tensors a few tell all that is asked."""
+
+    def __init__(self, path: Path, entries: Mapping[str, Any]) -> None:
+        self._path, self._entries = path, entries
+
+    def __getitem__(self, name: str) -> TensorStub:
+        entry = self._entries[name]
+        try:
+            stub = TensorStub(str(entry["dtype"]), tuple(int(length) for length in entry["shape"]))
+            if min(stub.shape, default=0) < 0:
+                raise ValueError(name)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _wrong(self._path, name) from error
+        return stub
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _data_size(path: Path, entries: Mapping[str, Any]) -> int:
+    """Where the last tensor's data ends, counted from where the data begins."""
+    size = 0
+    name = ""
+    try:
+        for name, entry in entries.items():
+            begin, end = entry["data_offsets"]
+            if not 0 <= begin <= end:
+                raise ValueError(name)
+            size = max(size, end)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _wrong(path, name) from error
+    return size
+
+
+def _wrong(path: Path, name: str) -> BadFile:
+    return BadFile(path, f"describes the tensor {name!r} wrongly. Download it again.")
 
 
 def _entries(path: Path, text: bytes) -> dict[str, Any]:
@@ -59,18 +100,6 @@ def _entries(path: Path, text: bytes) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise BadFile(path, "is no .safetensors file. Download it again.")
     return entries
-
-
-def _stub(path: Path, name: str, entry: Any) -> TensorStub:
-    """The stub of one tensor, from its entry in the header."""
-    try:
-        begin, end = entry["data_offsets"]
-        stub = TensorStub(str(entry["dtype"]), tuple(int(length) for length in entry["shape"]))
-        if not 0 <= int(begin) <= int(end) or min(stub.shape, default=0) < 0:
-            raise ValueError(name)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadFile(path, f"describes the tensor {name!r} wrongly. Download it again.") from error
-    return stub
 
 
 def _texts(metadata: Any) -> dict[str, str]:

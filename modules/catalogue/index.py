@@ -38,8 +38,8 @@ create table if not exists hashes (
 ) without rowid;
 """
 
-Known = dict[tuple[str, int, int], Any]
-"""Values by (path, size, mtime_ns)."""
+Known = dict[Stamp, Any]
+"""What is known of files."""
 
 
 class Index:
@@ -57,39 +57,39 @@ class Index:
     def facts(self, kind: Kind) -> Known:
         """The facts of every file of the kind."""
         rows = self._rows("select path, size, mtime_ns, body from facts where kind = ?", (kind,))
-        return {(path, size, mtime_ns): _facts(body) for path, size, mtime_ns, body in rows}
+        return {Stamp(path, size, mtime_ns): _facts(body) for path, size, mtime_ns, body in rows}
 
     def save_facts(self, kind: Kind, facts: Mapping[Stamp, Facts]) -> None:
         """Keep what was found out about files of the kind."""
-        rows = [(str(s.path), kind, s.size, s.mtime_ns, json.dumps(asdict(value))) for s, value in facts.items()]
+        rows = [(s.path, kind, s.size, s.mtime_ns, json.dumps(asdict(value))) for s, value in facts.items()]
         self._save("insert or replace into facts values (?, ?, ?, ?, ?)", rows)
 
     def sidecars(self) -> Known:
         """The contents of every sidecar."""
         rows = self._rows("select path, size, mtime_ns, body from sidecars")
-        return {(path, size, mtime_ns): json.loads(body) for path, size, mtime_ns, body in rows}
+        return {Stamp(path, size, mtime_ns): json.loads(body) for path, size, mtime_ns, body in rows}
 
     def save_sidecars(self, contents: Mapping[Stamp, Mapping[str, Any]]) -> None:
         """Keep the contents of sidecars."""
-        rows = [(str(s.path), s.size, s.mtime_ns, json.dumps(value)) for s, value in contents.items()]
+        rows = [(s.path, s.size, s.mtime_ns, json.dumps(value)) for s, value in contents.items()]
         self._save("insert or replace into sidecars values (?, ?, ?, ?)", rows)
 
     def hashes(self, algorithm: str) -> Known:
         """The hashes of every file hashed so far."""
         rows = self._rows("select path, size, mtime_ns, digest from hashes where algorithm = ?", (algorithm,))
-        return {(path, size, mtime_ns): digest for path, size, mtime_ns, digest in rows}
+        return {Stamp(path, size, mtime_ns): digest for path, size, mtime_ns, digest in rows}
 
     def hash_of(self, stamp: Stamp, algorithm: str) -> str | None:
         """The hash of one file."""
         rows = self._rows(
             "select digest from hashes where path = ? and algorithm = ? and size = ? and mtime_ns = ?",
-            (str(stamp.path), algorithm, stamp.size, stamp.mtime_ns),
+            (stamp.path, algorithm, stamp.size, stamp.mtime_ns),
         )
         return rows[0][0] if rows else None
 
     def save_hash(self, stamp: Stamp, algorithm: str, digest: str) -> None:
         """Keep the hash of a file."""
-        row = (str(stamp.path), algorithm, stamp.size, stamp.mtime_ns, digest)
+        row = (stamp.path, algorithm, stamp.size, stamp.mtime_ns, digest)
         self._save("insert or replace into hashes values (?, ?, ?, ?, ?)", [row])
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

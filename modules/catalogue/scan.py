@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from .entries import Kind
 from .natural import natural_key
@@ -29,11 +31,10 @@ _DIFFUSERS_MARK = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """A file and the two figures that change when its contents do; compare with !=, never with <."""
 
-    path: Path
+    path: str
     size: int
     mtime_ns: int
 
@@ -86,15 +87,15 @@ def _is_no_vae(name: str) -> bool:
     return not _is_vae(name)
 
 
-def stamp(path: Path) -> Stamp | None:
+def stamp(path: str | Path) -> Stamp | None:
     """The stamp of a file, or of a folder in diffusers' layout; None if it is gone."""
     try:
-        if path.is_dir():
-            return _folder_stamp(path)
-        status = path.stat()
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return _folder_stamp(Path(path))
     except OSError:
         return None
-    return Stamp(path, status.st_size, status.st_mtime_ns)
+    return Stamp(str(path), status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +151,13 @@ def _files(kind: Kind, root: Path, listing: _Listing, wanted: Callable[[str], bo
         status = _status(entry)
         if status is None or status.st_size == 0:
             continue
-        relative = f"{listing.prefix}{name}"
-        folder = root / listing.prefix
         yield Found(
-            stamp=Stamp(root / relative, status.st_size, status.st_mtime_ns),
+            stamp=Stamp(entry.path, status.st_size, status.st_mtime_ns),
             root=root,
-            relative=relative,
+            relative=f"{listing.prefix}{name}",
             created_ns=_created_ns(status),
-            preview=_first(folder, beside, stem, _PREVIEW_ENDINGS),
-            sidecars=_all(folder, beside, stem, SIDECAR_ENDINGS),
+            preview=_first(beside, stem, _PREVIEW_ENDINGS),
+            sidecars=_all(beside, stem, SIDECAR_ENDINGS),
         )
     if kind == "checkpoint":
         yield from _model_folders(root, listing)
@@ -166,15 +165,15 @@ def _files(kind: Kind, root: Path, listing: _Listing, wanted: Callable[[str], bo
 
 def _is_nameable(name: str) -> bool:
     """Whether the name is text, and not the shadow ("._name") that macOS writes beside files on foreign disks."""
-    return not name.startswith("._") and not any("\ud800" <= letter <= "\udfff" for letter in name)
+    is_text = name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+    return is_text and not name.startswith("._")
 
 
 def _model_folders(root: Path, listing: _Listing) -> Iterator[Found]:
     """The folders in diffusers' layout within one folder; each is a checkpoint."""
     for name in filter(_is_nameable, listing.model_folders):
         relative = f"{listing.prefix}{name}"
-        path = root / relative
-        stamped = stamp(path)
+        stamped = stamp(root / relative)
         if stamped is not None:
             yield Found(stamped, root, relative, stamped.mtime_ns, None, ())
 
@@ -183,22 +182,23 @@ def _folder_stamp(folder: Path) -> Stamp:
     """The stamp of a folder in diffusers' layout: the sum of its weights' sizes and their latest mtime."""
     weights = [path.stat() for path in sorted(folder.glob("*/*")) if path.suffix in _WEIGHTS]
     marks = [status.st_mtime_ns for status in (*weights, folder.stat())]
-    return Stamp(folder, sum(status.st_size for status in weights), max(marks))
+    return Stamp(str(folder), sum(status.st_size for status in weights), max(marks))
 
 
-def _first(folder: Path, beside: Mapping[str, os.DirEntry[str]], stem: str, endings: Iterable[str]) -> Stamp | None:
+def _first(beside: Mapping[str, os.DirEntry[str]], stem: str, endings: Iterable[str]) -> Stamp | None:
     """The stamp of the first companion that is there."""
+    lower = stem.lower()
     for ending in endings:
-        entry = beside.get(f"{stem}{ending}".lower())
+        entry = beside.get(lower + ending)
         status = _status(entry) if entry else None
         if entry and status:
-            return Stamp(folder / entry.name, status.st_size, status.st_mtime_ns)
+            return Stamp(entry.path, status.st_size, status.st_mtime_ns)
     return None
 
 
-def _all(folder: Path, beside: Mapping[str, os.DirEntry[str]], stem: str, endings: Iterable[str]) -> tuple[Stamp, ...]:
+def _all(beside: Mapping[str, os.DirEntry[str]], stem: str, endings: Iterable[str]) -> tuple[Stamp, ...]:
     """The stamps of every companion that is there."""
-    found = (_first(folder, beside, stem, (ending,)) for ending in endings)
+    found = (_first(beside, stem, (ending,)) for ending in endings)
     return tuple(companion for companion in found if companion is not None)
 
 

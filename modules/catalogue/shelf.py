@@ -139,4 +139,5 @@ def _with_insert_names(entries: Sequence[Entry]) -> tuple[Entry, ...]:
         path = entry.bare_relative
         return path if paths[_normal(path)] == 1 else entry.relative
 
-    return tuple(replace(entry, insert=insert(entry)) for entry in entries)
+    names = ((entry, insert(entry)) for entry in entries)
+    return tuple(entry if entry.insert == name else replace(entry, insert=name) for entry, name in names)
