@@ -6,6 +6,7 @@ are imported where a module is made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 
 Module = TypeVar("Module", bound=nn.Module)
 
+# What diffusers and transformers raise where a folder's config.json makes no sense.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 
 def build_unet(part: Part, *, device: torch.device, dtype: torch.dtype) -> UNet2DConditionModel:
     """The UNet with the weights of `part`. Raises BadFile where one is missing or has another shape."""
     from diffusers import UNet2DConditionModel
 
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(dict(part.config))
+    unet = _empty(lambda: UNet2DConditionModel.from_config(dict(part.config)), part)
     return _filled(unet, part, "UNet", device, dtype)
 
 
@@ -34,8 +37,7 @@ def build_vae(part: Part, *, device: torch.device, dtype: torch.dtype) -> Autoen
     """The VAE with the weights of `part`. Errors as `build_unet`."""
     from diffusers import AutoencoderKL
 
-    with torch.device("meta"):
-        vae = AutoencoderKL.from_config(dict(part.config))
+    vae = _empty(lambda: AutoencoderKL.from_config(dict(part.config)), part)
     return _filled(vae, part, "VAE", device, dtype)
 
 
@@ -43,12 +45,21 @@ def build_text_encoder(part: Part, *, device: torch.device, dtype: torch.dtype) 
     """The text encoder with the weights of `part`. Errors as `build_unet`."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    with torch.device("meta"):
-        encoder = CLIPTextModel(CLIPTextConfig(**part.config))
+    encoder = _empty(lambda: CLIPTextModel(CLIPTextConfig(**part.config)), part)
     positions = encoder.config.max_position_embeddings
     # counted rather than read: a checkpoint may lack them, or hold them as half-precision numbers
     encoder.embeddings.position_ids = torch.arange(positions, device=device).unsqueeze(0)
     return _filled(encoder, part, "text encoder", device, dtype)
+
+
+def _empty(make: Callable[[], Module], part: Part) -> Module:
+    """The module with the shapes of its weights and no memory for them."""
+    try:
+        with torch.device("meta"):
+            return make()
+    except _NONSENSE as error:
+        reason = f"has a configuration that describes no network ({error}). Download it again."
+        raise BadFile(part.path, reason) from error
 
 
 def _filled(module: Module, part: Part, name: str, device: torch.device, dtype: torch.dtype) -> Module:

@@ -47,15 +47,15 @@ def read_facts(path: Path, metadata: Mapping[str, str]) -> Facts:
 
 def _from_metadata(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     readers: dict[str, tuple[str, Callable[[str], Any]]] = {
-        "unet_heads": ("tagbrush.unet.heads", _count),
-        "unet_groups": ("tagbrush.unet.groups", _count),
-        "vae_groups": ("tagbrush.vae.groups", _count),
-        "clip_heads": ("tagbrush.clip.heads", _count),
-        "cfg_scale": ("tagbrush.cfg_scale", _positive),
-        "prediction_type": ("modelspec.prediction_type", _prediction),
+        "unet_heads": ("tagbrush.unet.heads", count),
+        "unet_groups": ("tagbrush.unet.groups", count),
+        "vae_groups": ("tagbrush.vae.groups", count),
+        "clip_heads": ("tagbrush.clip.heads", count),
+        "cfg_scale": ("tagbrush.cfg_scale", positive),
+        "prediction_type": ("modelspec.prediction_type", prediction),
         "native_size": ("modelspec.resolution", _size),
     }
-    return {fact: _value(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)}
+    return {fact: checked(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)}
 
 
 def _from_yaml(path: Path) -> dict[str, Any]:
@@ -67,15 +67,15 @@ def _from_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(path, f"is not YAML ({str(error).partition(chr(10))[0]}). Mend or delete it.") from error
     readers: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
-        "unet_heads": (("unet_config", "params", "num_heads"), _count),
-        "prediction_type": (("parameterization",), _prediction),
-        "native_size": (("image_size",), _latent_side),
-        "scale_factor": (("scale_factor",), _positive),
-        "linear_start": (("linear_start",), _positive),
-        "linear_end": (("linear_end",), _positive),
+        "unet_heads": (("unet_config", "params", "num_heads"), count),
+        "prediction_type": (("parameterization",), prediction),
+        "native_size": (("image_size",), latent_side),
+        "scale_factor": (("scale_factor",), positive),
+        "linear_start": (("linear_start",), positive),
+        "linear_end": (("linear_end",), positive),
     }
     found = {fact: (".".join(keys), _at(params, *keys), read) for fact, (keys, read) in readers.items()}
-    facts = {fact: _value(path, key, got, read) for fact, (key, got, read) in found.items() if got not in (None, -1)}
+    facts = {fact: checked(path, key, got, read) for fact, (key, got, read) in found.items() if got not in (None, -1)}
     return facts | _from_clip_folder(path.parent, _at(params, "cond_stage_config", "params", "version"))
 
 
@@ -87,7 +87,7 @@ def _from_clip_folder(beside: Path, version: Any) -> dict[str, Any]:
     if not config.is_file():
         return {}
     heads = _at(read_json(config), "num_attention_heads")
-    return {} if heads is None else {"clip_heads": _value(config, "num_attention_heads", heads, _count)}
+    return {} if heads is None else {"clip_heads": checked(config, "num_attention_heads", heads, count)}
 
 
 def read_json(path: Path) -> Any:
@@ -106,28 +106,32 @@ def _at(tree: Any, *keys: str) -> Any:
     return tree
 
 
-def _value(path: Path, key: str, got: Any, read: Callable[[Any], Value]) -> Value:
+def checked(path: Path, key: str, got: Any, read: Callable[[Any], Value]) -> Value:
+    """`read(got)`. Raises BadFile naming the key where that makes no sense."""
     try:
         return read(got)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BadFile(path, f"says {key} = {got!r}, which no model can mean.") from error
 
 
-def _count(got: Any) -> int:
-    count = int(got)
-    if not 1 <= count <= 4096:
-        raise ValueError(count)
-    return count
+def count(got: Any) -> int:
+    """A number of heads or groups."""
+    number = int(got)
+    if not 1 <= number <= 4096:
+        raise ValueError(number)
+    return number
 
 
-def _positive(got: Any) -> float:
+def positive(got: Any) -> float:
+    """A number above 0."""
     number = float(got)
     if not 0 < number < 1000:
         raise ValueError(number)
     return number
 
 
-def _prediction(got: Any) -> Prediction:
+def prediction(got: Any) -> Prediction:
+    """The prediction type under any of its names."""
     return PREDICTIONS[str(got).strip().lower()]
 
 
@@ -138,6 +142,7 @@ def _size(got: Any) -> tuple[int, int]:
     return width, height
 
 
-def _latent_side(got: Any) -> tuple[int, int]:
+def latent_side(got: Any) -> tuple[int, int]:
+    """The square size in pixels of a latent's side."""
     side = int(got) * LATENT_PIXELS
     return _size(f"{side}x{side}")

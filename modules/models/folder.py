@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from modules.models.checkpoint import Checkpoint, Part, linear_schedule
 from modules.models.convert import diffusers_vae_tensors, text_encoder_tensors
-from modules.models.facts import PREDICTIONS, Facts, read_json
+from modules.models.facts import Facts, checked, count, latent_side, positive, prediction, read_json
 from modules.models.files import read_weights
+from modules.models.layout import Layout, text_encoder_config
 from modules.params import BadFile
 
 PIPELINES = {"StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "LatentConsistencyModelPipeline"}
@@ -28,16 +29,23 @@ def read_folder(path: Path) -> Checkpoint:
     unet = _part(path / "unet", "diffusion_pytorch_model")
     vae = _part(path / "vae", "diffusion_pytorch_model")
     text_encoder = _part(path / "text_encoder", "model", "pytorch_model")
-    facts = _facts(path, unet.config, vae.config)
     _refuse_others(path, unet.config)
+    facts = _facts(path, unet.config, vae.config, text_encoder.config)
     return Checkpoint(
         path=path,
         facts=facts,
         unet=unet,
-        text_encoder=Part(text_encoder.path, text_encoder.config, text_encoder_tensors(text_encoder.tensors)),
+        text_encoder=_clip(text_encoder, facts),
         vae=Part(vae.path, vae.config, diffusers_vae_tensors(vae.tensors)),
-        alphas_cumprod=_schedule(path, facts),
+        alphas_cumprod=linear_schedule(facts),
     )
+
+
+def _clip(part: Part, facts: Facts) -> Part:
+    """The text encoder, of whose configuration only numbers count: other keys can name code to be fetched."""
+    tensors = text_encoder_tensors(part.tensors)
+    told = {key: part.config[key] for key in ("hidden_act", "layer_norm_eps") if key in part.config}
+    return Part(part.path, text_encoder_config(Layout(part.path, tensors), facts) | told, tensors)
 
 
 def _part(folder: Path, *stems: str) -> Part:
@@ -57,30 +65,31 @@ def _config(file: Path) -> dict[str, Any]:
     return config
 
 
-def _refuse_others(path: Path, unet: dict[str, Any]) -> None:
+def _refuse_others(path: Path, unet: Mapping[str, Any]) -> None:
     channels = unet.get("in_channels", 4)
     if channels != 4:
-        raise BadFile(
-            path, f"is an inpainting model or the like: its UNet has {unet['in_channels']} input channels, not 4."
-        )
-    if unet.get("cross_attention_dim") in {1024, 2048} or unet.get("addition_embed_type"):
+        raise BadFile(path, f"is an inpainting model or the like: its UNet has {channels} input channels, not 4.")
+    if unet.get("cross_attention_dim") in (1024, 2048) or unet.get("addition_embed_type"):
         raise BadFile(path, "is a model of Stable Diffusion 2 or SDXL. Tagbrush loads Stable Diffusion 1.x.")
 
 
-def _facts(path: Path, unet: dict[str, Any], vae: dict[str, Any]) -> Facts:
-    scheduler = _config(path / "scheduler" / "scheduler_config.json")
-    side = int(unet.get("sample_size") or 64) * 2 ** (len(vae.get("block_out_channels", "4444")) - 1)
-    return Facts(
-        prediction_type=PREDICTIONS.get(scheduler.get("prediction_type", "epsilon"), "epsilon"),
-        native_size=(side, side),
-        scale_factor=float(vae.get("scaling_factor") or 0.18215),
-        linear_start=float(scheduler.get("beta_start", 0.00085)),
-        linear_end=float(scheduler.get("beta_end", 0.012)),
-    )
-
-
-def _schedule(path: Path, facts: Facts) -> torch.Tensor:
-    kind = _config(path / "scheduler" / "scheduler_config.json").get("beta_schedule", "scaled_linear")
+def _facts(path: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], text_encoder: Mapping[str, Any]) -> Facts:
+    file = path / "scheduler" / "scheduler_config.json"
+    scheduler = _config(file)
+    kind = scheduler.get("beta_schedule", "scaled_linear")
     if kind != "scaled_linear":
-        raise BadFile(path, f'has the noise schedule "{kind}"; SD 1.x has "scaled_linear".')
-    return linear_schedule(facts)
+        raise BadFile(file, f'has the noise schedule "{kind}"; SD 1.x has "scaled_linear".')
+    readers: dict[str, tuple[Mapping[str, Any], str, Callable[[Any], Any]]] = {
+        "prediction_type": (scheduler, "prediction_type", prediction),
+        "linear_start": (scheduler, "beta_start", positive),
+        "linear_end": (scheduler, "beta_end", positive),
+        "scale_factor": (vae, "scaling_factor", positive),
+        "native_size": (unet, "sample_size", latent_side),
+        "clip_heads": (text_encoder, "num_attention_heads", count),
+    }
+    facts = {
+        fact: checked(path, key, config[key], read)
+        for fact, (config, key, read) in readers.items()
+        if config.get(key) is not None
+    }
+    return replace(Facts(), **facts)

@@ -16,6 +16,7 @@ from torch import nn
 
 from modules.models import Model, load
 from modules.models.attention import PatchableAttention
+from modules.params import BadFile
 from tests.models import small
 from tests.models.small import Networks, Structure
 
@@ -231,20 +232,63 @@ def diffusers_vae(networks: Networks, *, old: bool) -> dict[str, torch.Tensor]:
     return renamed
 
 
+def write_folder(folder: Path, networks: Networks, *, prefixed: bool = False) -> None:
+    networks.unet.save_pretrained(folder / "unet")
+    networks.vae.save_pretrained(folder / "vae")
+    networks.text_encoder.config.save_pretrained(folder / "text_encoder")
+    names = networks.text_encoder.state_dict()
+    text = {f"{'text_model.' * prefixed}{name}": value for name, value in names.items()}
+    save_file(text, folder / "text_encoder" / "model.safetensors")
+    (folder / "scheduler").mkdir()
+    schedule = {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), encoding="utf-8")
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}', encoding="utf-8")
+
+
 @pytest.mark.parametrize("prefixed", [True, False])
 def test_a_diffusers_folder(plain: Plain, tmp_path: Path, prefixed: bool) -> None:
     networks = plain[1]
-    networks.unet.save_pretrained(tmp_path / "unet")
-    networks.vae.save_pretrained(tmp_path / "vae")
-    networks.text_encoder.config.save_pretrained(tmp_path / "text_encoder")
-    names = networks.text_encoder.state_dict()
-    text = {f"{'text_model.' * prefixed}{name}": value for name, value in names.items()}
-    save_file(text, tmp_path / "text_encoder" / "model.safetensors")
-    (tmp_path / "scheduler").mkdir()
-    schedule = {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}
-    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), encoding="utf-8")
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}', encoding="utf-8")
+    write_folder(tmp_path, networks, prefixed=prefixed)
     model = load(tmp_path)
     assert_same_model(model, networks)
     assert model.prediction_type == "v"
     assert model.text_encoder.embeddings.position_ids.tolist() == [list(range(77))]
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("unet", "block_out_channels", "wide"),
+        ("unet", "down_block_types", ["NoSuchBlock", "DownBlock2D"]),
+        ("unet", "block_out_channels", [32, 64]),
+        ("unet", "cross_attention_dim", 1024),
+        ("unet", "in_channels", 9),
+        ("vae", "norm_num_groups", 7),
+        ("vae", "scaling_factor", "large"),
+        ("text_encoder", "num_attention_heads", -1),
+        ("text_encoder", "hidden_act", "somewhere/on-the-hub"),
+        ("scheduler", "beta_schedule", "squaredcos_cap_v2"),
+        ("scheduler", "prediction_type", "sample"),
+    ],
+)
+def test_a_folder_whose_configuration_makes_no_sense_is_refused(
+    plain: Plain, tmp_path: Path, part: str, key: str, value: object
+) -> None:
+    write_folder(tmp_path, plain[1])
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    file = tmp_path / part / name
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    with pytest.raises(BadFile):
+        load(tmp_path)
+
+
+def test_a_folder_cannot_name_code_to_fetch(plain: Plain, tmp_path: Path) -> None:
+    write_folder(tmp_path, plain[1])
+    file = tmp_path / "text_encoder" / "config.json"
+    hostile = {
+        "attn_implementation": "someone/kernel",
+        "_attn_implementation": "someone/kernel",
+        "auto_map": {"x": "y"},
+    }
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | hostile), encoding="utf-8")
+    assert_same_model(load(tmp_path), plain[1])

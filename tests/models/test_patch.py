@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from modules.models import ContextPatch, Model, Pass, PatchError, WeightPatch, patched
+from modules.models import ContextPatch, Model, Pass, PatchError, WeightPatch, load, patched
 from modules.models.attention import PatchableAttention
+from tests.models.conftest import CHECKPOINT
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -97,6 +98,18 @@ def test_an_exception_in_either_pass_leaves_every_bit_as_it_was(dtype: torch.dty
             raise KeyboardInterrupt
         assert bits(model) == before
         assert model.attention.changes == {}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_weight_of_a_checkpoint_comes_back_from_both_passes(dtype: torch.dtype) -> None:
+    model = load(CHECKPOINT, dtype=dtype)
+    before = bits(model)
+    names = [name for name in before if not name.endswith("position_ids")]
+    patches = [add(name, index, Pass.UNCOND if index % 3 else Pass.BOTH) for index, name in enumerate(names)]
+    with patched(model, patches) as live, live.on(Pass.UNCOND):
+        changed = bits(model)
+        assert all(changed[name] != before[name] for name in names)
+    assert bits(model) == before
 
 
 def test_a_sum_is_rounded_once() -> None:
