@@ -13,7 +13,7 @@ from PIL import Image
 
 from modules.catalogue import Catalogue, Entry
 from modules.jobs import Jobs
-from modules.params import Settings, TagbrushError, make_request, request_from_infotext
+from modules.params import Settings, TagbrushError, UnknownName, make_request, request_from_infotext
 
 FALLBACK_SIZE = (512, 512)
 FALLBACK_CFG = 7.0
@@ -61,7 +61,8 @@ class Handlers:
         return {name: value for name, value in given.items() if value != getattr(current, name)}
 
     def checkpoints(self) -> list[str]:
-        return [entry.title for entry in self.catalogue.entries("checkpoint") if not entry.error]
+        """The names of the checkpoints that can be used; unlike titles they stay when a hash becomes known."""
+        return [entry.relative for entry in self.catalogue.entries("checkpoint") if not entry.error]
 
     def checkpoint(self, name: str | None = None) -> Entry | None:
         """The checkpoint of this name, or the one in force."""
@@ -72,10 +73,10 @@ class Handlers:
 
     def choose_checkpoint(self, name: str) -> str:
         """Make this checkpoint the one in force; the text says what went wrong, if anything did."""
-        try:
-            self.jobs.change_settings({"sd_model_checkpoint": name})
-        except TagbrushError as error:
-            return str(error)
+        entry = self.catalogue.find_checkpoint(name)
+        if entry is None:
+            return str(UnknownName("Checkpoint", name, self.checkpoints()))
+        self.jobs.change_settings({"sd_model_checkpoint": entry.relative})
         return ""
 
     def pasted(self, task: str, text: str) -> tuple[dict[str, Any], dict[str, Any], str]:
@@ -91,7 +92,7 @@ class Handlers:
             if entry is None:
                 notices.append(f"The checkpoint this was made with ({model}) is not here; the chosen one stays.")
             else:
-                settings["sd_model_checkpoint"] = entry.title
+                settings["sd_model_checkpoint"] = entry.relative
         return dict(pasted.fields), settings, " ".join(notices)
 
     def _last_infotext(self, task: str) -> str:

@@ -80,10 +80,12 @@ def _checkpoint_box(handlers: Handlers) -> gr.Dropdown:
     entry = handlers.checkpoint()
     return gr.Dropdown(
         choices=handlers.checkpoints(),
-        value=entry.title if entry else None,
+        value=entry.relative if entry else None,
         label="Stable Diffusion checkpoint",
         show_label=False,
         container=False,
+        # A name typed in may be any that A1111 accepts (a hash, a part of the name), or a file that came a moment ago.
+        allow_custom_value=True,
         elem_id="setting_sd_model_checkpoint",
     )
 
@@ -130,10 +132,12 @@ def _bind_paste(
 ) -> None:
     def fill(text: str) -> dict[Any, Any]:
         fields, settings, said = handlers.pasted(form.task, text)
-        title = settings.pop("sd_model_checkpoint", None)
+        model = settings.pop("sd_model_checkpoint", None)
+        if model:
+            handlers.choose_checkpoint(model)
         updates = {form.fields[name]: value for name, value in fields.items() if name in form.fields}
         updates |= {form.settings[name]: value for name, value in settings.items() if name in form.settings}
-        return updates | ({checkpoint: title} if title else {}) | {message: said}
+        return updates | ({checkpoint: model} if model else {}) | {message: said}
 
     outputs = [*form.fields.values(), *form.settings.values(), checkpoint, message]
     paste.click(fill, [form.fields["prompt"]], outputs, **HIDDEN).then(None, [message], js=SAY)
@@ -157,15 +161,12 @@ def _follow_checkpoint(
         new = (native.width, native.height, native.cfg_scale) * len(forms)
         return [native, *(n if value == o else gr.skip() for value, o, n in zip(current, old, new, strict=True))]
 
-    def choose(name: str) -> str:
-        return handlers.choose_checkpoint(name)
-
     def reread() -> Any:
         entry = handlers.checkpoint()
-        return gr.Dropdown(choices=handlers.checkpoints(), value=entry.title if entry else None)
+        return gr.Dropdown(choices=handlers.checkpoints(), value=entry.relative if entry else None)
 
     inputs, outputs = [checkpoint, followed, *followers], [followed, *followers]
-    checkpoint.input(choose, [checkpoint], [message], **HIDDEN).then(None, [message], js=SAY)
+    checkpoint.input(handlers.choose_checkpoint, [checkpoint], [message], **HIDDEN).then(None, [message], js=SAY)
     checkpoint.change(adapt, inputs, outputs, **HIDDEN)
     refresh.click(reread, None, [checkpoint], **HIDDEN)
     settings = [component for form in forms for component in form.settings.values()]

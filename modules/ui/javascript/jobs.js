@@ -91,6 +91,6 @@ export function follow() {
     }),
   );
   get("/jobs?limit=20")
-    .then((data) => (data.jobs ?? data).forEach((/** @type {Job} */ job) => jobs.has(job.id) || store(job)))
+    .then((data) => data.forEach((/** @type {Job} */ job) => jobs.has(job.id) || store(job)))
     .catch(() => {}); // the stream's snapshot follows as soon as the server is there
 }

@@ -3,6 +3,7 @@
 import "./cards.js";
 import "./results.js";
 import "./worker.js";
+import { on } from "./events.js";
 import { useSeed } from "./handover.js";
 import { follow, shownJob } from "./jobs.js";
 import { watchPrompts } from "./prompts.js";
@@ -23,3 +24,6 @@ Object.assign(window, {
 watchPrompts();
 watchKeys();
 follow();
+on("catalogue", (data) => {
+  if (!data.kind || data.kind === "checkpoint") document.getElementById("refresh_sd_model_checkpoint")?.click();
+});

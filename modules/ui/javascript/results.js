@@ -71,6 +71,7 @@ class Results extends Mounted {
 
   render() {
     const job = shownJob(this.task);
+    this.dataset.job = job?.id ?? "";
     this.renderProgress(job);
     this.renderPictures(job);
     this.renderText(job);
@@ -100,9 +101,11 @@ class Results extends Mounted {
     const isLive = Boolean(job?.preview) && !this.chosen.byHand;
     const source = (isLive && job?.preview) || chosen?.url || "";
     if (source && this.picture.getAttribute("src") !== source) this.picture.src = source;
+    const shown = source || this.picture.getAttribute("src");
     this.picture.classList.toggle("is-live", isLive);
+    this.picture.classList.toggle("is-past", !source); // the job before, until this one has something to show
     this.picture.alt = isLive ? "Preview of the picture in the making" : (job?.request?.prompt ?? "");
-    this.stage.classList.toggle("has-picture", Boolean(source));
+    this.stage.classList.toggle("has-picture", Boolean(shown));
     this.actions.classList.toggle("is-idle", !chosen);
     const open = /** @type {HTMLAnchorElement} */ (this.actions.lastElementChild);
     if (chosen) open.href = chosen.url;
