@@ -1,0 +1,105 @@
+"""Decoding that survives an overflow, and previews that find a VAE's own colours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from modules.models import Model, NotANumber, decode, encode, load, preview
+from modules.models.preview import SD1_RGB, SD1_WIDTHS, latent_to_rgb
+from tests.models.conftest import CHECKPOINT
+
+
+class Overflowing(nn.Module):
+    """A VAE that gives numbers only in some types, and remembers in which it was asked."""
+
+    def __init__(self, works_in: set[torch.dtype], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.1, 65504.0]).to(dtype), requires_grad=False)
+        self.works_in = works_in
+        self.asked: list[torch.dtype] = []
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weight.dtype
+
+    def decode(self, latents: torch.Tensor) -> SimpleNamespace:
+        self.asked.append(self.dtype)
+        value = 0.0 if self.dtype in self.works_in else torch.nan
+        return SimpleNamespace(sample=torch.full((len(latents), 3, 8, 8), value, dtype=latents.dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_an_overflow_in_half_precision_is_decoded_again_in_full(model: Model, dtype: torch.dtype) -> None:
+    vae = Overflowing({torch.float32}, dtype)
+    before = vae.weight.clone()
+    pixels = decode(replace(model, vae=vae), torch.zeros(2, 4, 1, 1))
+    assert torch.equal(pixels, torch.full((2, 3, 8, 8), 0.5))
+    assert vae.asked == [dtype, torch.float32] * 2
+    assert vae.dtype is dtype
+    assert torch.equal(vae.weight, before)
+
+
+def test_a_vae_that_gives_no_picture_is_named_with_the_remedy(model: Model) -> None:
+    for dtype in (torch.float16, torch.float32):
+        with pytest.raises(NotANumber, match=r"VAE of tiny_sd1.*SD VAE"):
+            decode(replace(model, vae=Overflowing(set(), dtype)), torch.zeros(1, 4, 1, 1))
+
+
+def test_latents_that_are_no_numbers_are_not_blamed_on_the_vae(model: Model) -> None:
+    with pytest.raises(NotANumber, match="UNet"):
+        decode(model, torch.full((1, 4, 8, 8), torch.nan))
+
+
+def test_pixels_are_within_their_range(model: Model) -> None:
+    pixels = decode(model, 20 * torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert pixels.shape == (1, 3, 64, 64)
+    assert pixels.dtype is torch.float32
+    assert pixels.min() == 0
+    assert pixels.max() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_gives_nearly_the_same_picture(model: Model, dtype: torch.dtype) -> None:
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    half = decode(load(CHECKPOINT, dtype=dtype), latents)
+    assert (half - decode(model, latents)).abs().mean() < 0.02
+
+
+def test_colours_of_a_linear_vae_are_found_exactly() -> None:
+    mix = torch.randn(4, 3, generator=torch.Generator().manual_seed(3))
+
+    def encode_linearly(pictures: torch.Tensor) -> SimpleNamespace:
+        small = functional.avg_pool2d(pictures, 2)
+        return SimpleNamespace(latent_dist=SimpleNamespace(mean=torch.einsum("bchw,lc->blhw", small, mix)))
+
+    vae = SimpleNamespace(
+        config=SimpleNamespace(block_out_channels=(8, 8)), device="cpu", dtype=torch.float32, encode=encode_linearly
+    )
+    rgb = latent_to_rgb(vae, scale_factor=0.5)
+    colour = torch.tensor([0.2, 0.5, 0.9])
+    latent = torch.cat([mix @ (colour * 2 - 1) * 0.5, torch.ones(1)])
+    torch.testing.assert_close(latent @ rgb, colour, atol=1e-4, rtol=0)
+
+
+def test_the_colours_of_sd1s_own_vae_are_known_without_asking_it() -> None:
+    rgb = latent_to_rgb(SimpleNamespace(config=SimpleNamespace(block_out_channels=list(SD1_WIDTHS))), 0.18215)
+    torch.testing.assert_close(rgb[:4] * 2, torch.tensor(SD1_RGB))
+    assert rgb[4].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_a_preview_of_no_numbers_is_a_picture_all_the_same(model: Model) -> None:
+    assert preview(model, torch.full((1, 4, 2, 2), torch.nan)).shape == (1, 2, 2, 3)
+
+
+def test_encoding_without_noise_is_the_mean(model: Model) -> None:
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mean = encode(model, pixels)
+    assert mean.shape == (1, 4, 8, 8)
+    assert mean.dtype is torch.float32
+    torch.testing.assert_close(encode(model, pixels, torch.zeros(1, 4, 8, 8)), mean)
