@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -63,28 +62,26 @@ async def _stream(services: Services, after: int | None, job_id: str | None) -> 
             yield _framed(Event(kind="job", data=job.wire(), job_id=job_id))
             if job.state.is_final:
                 return
-        async for event in _until_closing(listener, services.closing):
+        async for event in until_closing(listener, services.closing):
             yield _framed(event)
             if job_id is not None and event.kind == "job" and event.data.get("finished"):
                 return
 
 
-async def _until_closing(listener: Listener, closing: asyncio.Event) -> AsyncIterator[Event]:
+async def until_closing(listener: Listener, closing: asyncio.Event) -> AsyncIterator[Event]:
     """What the listener hears, until the server goes down."""
     end = asyncio.ensure_future(closing.wait())
+    heard: asyncio.Future[tuple[Event, ...]] | None = None
     try:
         while not closing.is_set():
             heard = asyncio.ensure_future(listener.get())
             await asyncio.wait({end, heard}, return_when=asyncio.FIRST_COMPLETED)
-            if not heard.done():
-                heard.cancel()
-                return
-            for event in heard.result():
+            for event in heard.result() if heard.done() else ():
                 yield event
     finally:
         end.cancel()
-        with suppress(asyncio.CancelledError):
-            await end
+        if heard is not None:
+            heard.cancel()
 
 
 def _framed(event: Event) -> ServerSentEvent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -152,19 +152,15 @@ def scripts() -> ScriptLists:
     return ScriptLists()
 
 
-Nothing = Literal[
-    "upscalers",
-    "latent-upscale-modes",
-    "face-restorers",
-    "realesrgan-models",
-    "prompt-styles",
-    "extensions",
-    "script-info",
-]
-
-
-@router.get("/{what}", summary="Lists that are empty in this version")
-def nothing(what: Nothing) -> list[Any]:
+@router.get("/upscalers", summary="Upscalers")
+@router.get("/latent-upscale-modes", summary="Upscalers in latent space")
+@router.get("/face-restorers", summary="Face restorers")
+@router.get("/realesrgan-models", summary="RealESRGAN models")
+@router.get("/prompt-styles", summary="Styles")
+@router.get("/extensions", summary="Extensions")
+@router.get("/script-info", summary="What scripts take")
+def nothing() -> list[Any]:
+    """None in this version."""
     return []
 
 

@@ -12,6 +12,7 @@ from modules.jobs import Job, JobState
 from . import compat
 from .checks import check_checkpoint
 from .errors import RESPONSES, JobFailed
+from .events import until_closing
 from .services import Bound, Services
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
@@ -75,13 +76,15 @@ def _submit(services: Services, translated: compat.Translated) -> Job:
 
 
 async def _finished(services: Services, job_id: str) -> Job:
-    """The job once it is over."""
+    """The job once it is over. Raises JobFailed when the server goes down before."""
     with services.jobs.listen(job_id=job_id) as listener:
-        while True:
-            job = await run_in_threadpool(services.jobs.get, job_id)
-            if job.state.is_final:
-                return job
-            await listener.get()
+        job = await run_in_threadpool(services.jobs.get, job_id)
+        if job.state.is_final:
+            return job
+        async for event in until_closing(listener, services.closing):
+            if event.kind == "job" and event.data.get("finished"):
+                return await run_in_threadpool(services.jobs.get, job_id)
+    raise JobFailed("Tagbrush is being stopped; the job waits in its queue for the next start.")
 
 
 @router.get("/progress", summary="Progress of the running job")

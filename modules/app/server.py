@@ -74,8 +74,8 @@ class Server(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,
-            # Streams of ours end by themselves; a second is for those of the page.
-            timeout_graceful_shutdown=1,
+            # Streams of ours end by themselves; half a second is for those of the page.
+            timeout_graceful_shutdown=0.5,  # type: ignore[arg-type]
             ssl_keyfile=tls_keyfile,
             ssl_certfile=tls_certfile,
             server_header=False,
