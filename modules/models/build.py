@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from modules.models.checkpoint import Part
+from modules.models.upsample import Upsample
 from modules.params import BadFile
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def build_unet(part: Part, *, device: torch.device, dtype: torch.dtype) -> UNet2
     from diffusers import UNet2DConditionModel
 
     unet = _empty(lambda: UNet2DConditionModel.from_config(dict(part.config)), part)
+    for block in unet.up_blocks:
+        if block.upsamplers:
+            block.upsamplers = nn.ModuleList(Upsample(upsampler.conv) for upsampler in block.upsamplers)
     return _filled(unet, part, "UNet", device, dtype)
 
 
