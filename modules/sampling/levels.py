@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,45 +12,59 @@ LCM_STRIDE = 20  # latent consistency models are distilled at 50 of the 1000 tim
 
 @dataclass(frozen=True, eq=False)
 class NoiseLevels:
-    """Timesteps and their sigmas, both rising. Between two of them log(sigma) is linear in the timestep.
+    """The sigmas, rising, of timesteps that are `stride` apart. Between two of them log(sigma) is linear in time.
 
     sigma is the noise's standard deviation where the picture keeps its scale (Karras et al. 2022, arXiv:2206.00364).
+    In float32 throughout: a path of Brownian noise tells apart sigmas that differ in the last bit.
     """
 
-    timesteps: np.ndarray
-    log_sigmas: np.ndarray
-    whole: bool = False
-    """True where the model takes none but these timesteps: others are moved to the nearest."""
+    sigmas: torch.Tensor
+    """(levels,) float32 on the CPU."""
+    first: int = 0
+    """The timestep of the lowest."""
+    stride: int = 1
 
     @classmethod
     def of_model(cls, alphas_cumprod: torch.Tensor) -> NoiseLevels:
         """Those of a model trained at `alphas_cumprod` (T,): the share of signal left at each timestep."""
-        alphas = alphas_cumprod.detach().double().cpu().numpy()
-        return cls(np.arange(len(alphas), dtype=np.float64), np.log((1 - alphas) / alphas) / 2)
+        alphas = alphas_cumprod.detach().to("cpu", torch.float32)
+        return cls(((1 - alphas) / alphas) ** 0.5)
 
     def for_consistency(self) -> NoiseLevels:
         """Every 20th of these: those of a latent consistency model (Luo et al. 2023, arXiv:2310.04378)."""
-        kept = slice(LCM_STRIDE - 1, None, LCM_STRIDE)
-        return NoiseLevels(self.timesteps[kept], self.log_sigmas[kept], whole=True)
+        return NoiseLevels(self.sigmas[LCM_STRIDE - 1 :: LCM_STRIDE], LCM_STRIDE - 1, LCM_STRIDE)
 
     def __len__(self) -> int:
-        return len(self.timesteps)
+        return len(self.sigmas)
 
     @property
     def sigma_min(self) -> float:
-        return math.exp(self.log_sigmas[0])
+        return self.sigmas[0].item()
 
     @property
     def sigma_max(self) -> float:
-        return math.exp(self.log_sigmas[-1])
+        return self.sigmas[-1].item()
+
+    @property
+    def last(self) -> int:
+        """The timestep of the highest sigma."""
+        return self.first + (len(self) - 1) * self.stride
 
     def timestep(self, sigma: float) -> float:
-        """The timestep at which a sigma > 0 is the noise level, not rounded to a whole one; clamped to the range."""
-        log_sigma = math.log(sigma)
-        if self.whole:
-            return float(self.timesteps[np.abs(self.log_sigmas - log_sigma).argmin()])
-        return float(np.interp(log_sigma, self.log_sigmas, self.timesteps))
+        """The timestep whose noise level is `sigma` > 0, clamped to the range; not a whole one as a rule.
 
-    def sigma(self, timestep: float) -> float:
-        """The noise level at a timestep, clamped to the range."""
-        return math.exp(np.interp(timestep, self.timesteps, self.log_sigmas))
+        A consistency model knows no timesteps between its own: it gets the nearest.
+        """
+        rising, log_sigma = np.log(self.sigmas.double().numpy()), np.log(sigma)
+        if self.stride > 1:
+            index = float(np.abs(rising - log_sigma).argmin())
+        else:
+            index = float(np.interp(log_sigma, rising, np.arange(len(self))))
+        return self.first + index * self.stride
+
+    def at(self, timesteps: torch.Tensor) -> torch.Tensor:
+        """The noise levels at float32 timesteps of any shape, clamped to the range."""
+        index = ((timesteps - self.first) / self.stride).clamp(0, len(self) - 1)
+        low, high, share = index.floor().long(), index.ceil().long(), index.frac()
+        log_sigmas = self.sigmas.log()
+        return ((1 - share) * log_sigmas[low] + share * log_sigmas[high]).exp()

@@ -1,21 +1,21 @@
 """Sigma schedules: which noise levels a picture passes on its way from noise.
 
-Each is a function `(n, levels)` that gives n falling sigmas; `sigmas` adds the zero at the end.
+Each is a function `(n, levels)` that gives n falling sigmas, float32; `sigmas` adds the zero at the end.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import numpy as np
+import torch
 
 from modules.params import UnknownName
 
 from .levels import NoiseLevels
 
-Schedule = Callable[[int, NoiseLevels], Sequence[float]]
+Schedule = Callable[[int, NoiseLevels], torch.Tensor]
 KARRAS_RHO = 7.0
 
 
@@ -26,33 +26,33 @@ def sigmas(schedule: str, n: int, levels: NoiseLevels) -> tuple[float, ...]:
     """
     if schedule not in SCHEDULES:
         raise UnknownName("Schedule type", schedule, SCHEDULES)
-    return (*(float(sigma) for sigma in SCHEDULES[schedule](n, levels)), 0.0)
+    return (*SCHEDULES[schedule](n, levels).tolist(), 0.0)
 
 
-def uniform(n: int, levels: NoiseLevels) -> Sequence[float]:
+def uniform(n: int, levels: NoiseLevels) -> torch.Tensor:
     """Timesteps evenly spaced, the first and the last included."""
-    return [levels.sigma(t) for t in np.linspace(levels.timesteps[-1], levels.timesteps[0], n)]
+    return levels.at(torch.linspace(levels.last, levels.first, n))
 
 
-def karras(n: int, levels: NoiseLevels) -> Sequence[float]:
+def karras(n: int, levels: NoiseLevels) -> torch.Tensor:
     """Dense at low noise: evenly spaced in sigma^(1/7) (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
-    high, low = (sigma ** (1 / KARRAS_RHO) for sigma in (levels.sigma_max, levels.sigma_min))
-    return np.linspace(high, low, n) ** KARRAS_RHO
+    high, low = levels.sigma_max ** (1 / KARRAS_RHO), levels.sigma_min ** (1 / KARRAS_RHO)
+    return (high + torch.linspace(0, 1, n) * (low - high)) ** KARRAS_RHO
 
 
-def exponential(n: int, levels: NoiseLevels) -> Sequence[float]:
+def exponential(n: int, levels: NoiseLevels) -> torch.Tensor:
     """Evenly spaced in log(sigma)."""
-    return np.exp(np.linspace(math.log(levels.sigma_max), math.log(levels.sigma_min), n))
+    return torch.linspace(math.log(levels.sigma_max), math.log(levels.sigma_min), n).exp()
 
 
-def sgm_uniform(n: int, levels: NoiseLevels) -> Sequence[float]:
+def sgm_uniform(n: int, levels: NoiseLevels) -> torch.Tensor:
     """Timesteps evenly spaced, the last left out: as Stability AI's own code samples."""
-    return [levels.sigma(t) for t in np.linspace(levels.timesteps[-1], levels.timesteps[0], n + 1)[:-1]]
+    return levels.at(torch.linspace(levels.last, levels.first, n + 1)[:-1])
 
 
-def simple(n: int, levels: NoiseLevels) -> Sequence[float]:
+def simple(n: int, levels: NoiseLevels) -> torch.Tensor:
     """Every len/n-th of the model's own levels, from the noisiest down."""
-    return [levels.sigma(levels.timesteps[-1 - int(step * len(levels) / n)]) for step in range(n)]
+    return levels.sigmas[[-1 - int(step * (len(levels) / n)) for step in range(n)]]
 
 
 SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
