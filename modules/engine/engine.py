@@ -104,19 +104,20 @@ class Engine:
     def _run(self, job: Run) -> None:
         control = self._pipes.control(job.job_id)
         try:
-            if not control.interrupted:
-                self._make(job, control)
+            is_whole = not control.interrupted and self._make(job, control)
         finally:
             self._inputs.clear()
             self._pipes.forget(job.job_id)
-        self._pipes.send(Done(job_id=job.job_id, interrupted=control.interrupted))
+        self._pipes.send(Done(job_id=job.job_id, interrupted=control.interrupted and not is_whole))
 
-    def _make(self, job: Run, control: Control) -> None:
+    def _make(self, job: Run, control: Control) -> bool:
+        """Make the job's pictures; True when none of them was cut short or left out."""
         request = make_request(job.request)
         settings = Settings().overridden(job.settings)
         report = Report(self._pipes, job.job_id, request, settings, self._folders)
         decided = plan(request, settings, self.catalogue, self.tokenizer, skip_indices=job.made)
         generate(decided, self, control, report)
+        return report.completed == sum(len(batch.indices) for batch in decided.batches)
 
     def _preload(self, settings: Mapping[str, Any]) -> None:
         """Have the checkpoint of these settings in memory, so that the next job begins at once."""

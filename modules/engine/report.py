@@ -31,6 +31,7 @@ class Report:
     request: Request
     settings: Settings
     folders: Folders
+    completed: int = 0
     _last_preview: float = field(default=0.0)
 
     def progress(self, batch: int, batches: int, step: int, steps: int, images_done: int, images: int) -> None:
@@ -81,6 +82,8 @@ class Report:
                 height=finished.image.height,
             )
         )
+
+        self.completed += finished.is_complete
 
     def notice(self, text: str) -> None:
         self._send(Notice(job_id=self.job_id, text=text))

@@ -271,8 +271,8 @@ class JobStore:
 
     def prune(self, *, unused_inputs_before: float) -> None:
         """Forget the oldest events, and inputs unused since a moment that no waiting job needs."""
-        needed = {name for job in self.active() for name in getattr(job.request, "init_images", ())}
         with self._transaction():
+            needed = {name for job in self.active() for name in getattr(job.request, "init_images", ())}
             self._db.execute("DELETE FROM events WHERE id <= ?", (self.last_event_id() - KEPT_EVENTS,))
             old = self._db.execute("SELECT id FROM inputs WHERE used < ?", (unused_inputs_before,)).fetchall()
             unused = [(row["id"],) for row in old if row["id"] not in needed]

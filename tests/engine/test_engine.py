@@ -145,6 +145,21 @@ def test_an_interrupted_job_stops_within_one_step_and_leaves_no_trace(
         assert Path(picture.path).parent == folders.outputs / "unsaved" / "job"
 
 
+def test_an_interrupt_that_comes_too_late_changes_nothing(engine: Engine, ear: Ear) -> None:
+    def stop(message: Message) -> None:
+        ear.control("job").interrupted |= isinstance(message, PictureSaved)
+
+    ear.on_send = stop
+    engine.obey(run())
+    assert ear.heard(Done) == [Done(job_id="job", interrupted=False)]
+
+
+def test_an_interrupt_before_the_start_costs_nothing(engine: Engine, ear: Ear) -> None:
+    ear.control("job").interrupted = True
+    engine.obey(run())
+    assert ear.said == [Done(job_id="job", interrupted=True)]
+
+
 def test_a_skipped_batch_is_followed_by_the_next(engine: Engine, ear: Ear) -> None:
     def skip(message: Message) -> None:
         if isinstance(message, StepDone) and (message.batch, message.step) == (0, 1):
