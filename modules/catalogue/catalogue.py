@@ -201,7 +201,9 @@ class Catalogue:
         """The facts of the files found: those on the shelf before, those in the index, and what patience allows."""
         wanted = [item.stamp for item in found]
         shelved = before.entries if before else ()
-        known: Known = {_stamp_of(entry): entry.facts for entry in shelved if entry.examined}
+        known: Known = {
+            _stamp_of(entry): entry.facts for entry in shelved if entry.examined and not entry.facts.is_fleeting
+        }
         if any(place not in known for place in wanted):
             known |= self._index.facts(kind)
         known |= self._examine(kind, [place for place in wanted if place not in known], patience)
@@ -224,7 +226,7 @@ class Catalogue:
             if self._closing.is_set() or (deadline is not None and time.monotonic() > deadline):
                 break
             examined[place] = examine(kind, Path(place.path))
-        self._index.save_facts(kind, examined)
+        self._index.save_facts(kind, {place: facts for place, facts in examined.items() if not facts.is_fleeting})
         return examined
 
     def _examine_in_background(self, kind: Kind) -> None:

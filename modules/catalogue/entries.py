@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,8 @@ class Facts:
     """What a file's own contents tell.
 
     `width` is the text encoder's width: of a checkpoint or LoRA its cross-attention's, of an embedding its vectors'.
-    `metadata` leaves out long values (`Catalogue.metadata` reads them all). `error` says why the file cannot be used.
+    `metadata` leaves out long values (`Catalogue.metadata` reads them all). `error` says why the file cannot be used;
+    it is fleeting if it may pass while the file stays as it is: another program had it open, or rights were missing.
     """
 
     family: Family = ""
@@ -33,6 +35,7 @@ class Facts:
     metadata: Mapping[str, str] = field(default_factory=dict)
     has_cover: bool = False
     error: str | None = None
+    is_fleeting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +161,10 @@ class Entry:
         """The weight to insert; None where the sidecar names none (0 means none there)."""
         value = self.sidecar.get("preferred weight")
         try:
-            return float(value) or None if value is not None else None
+            weight = float(value) if value is not None else 0.0
         except (TypeError, ValueError):
             return None
+        return weight if weight and math.isfinite(weight) else None
 
     def _text(self, key: str) -> str:
         value = self.sidecar.get(key)

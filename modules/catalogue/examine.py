@@ -15,6 +15,7 @@ from .entries import Facts, Family, Kind
 from .headers import read_header
 from .pickles import read_stubs
 from .stubs import Opaque, TensorStub
+from .texts import sendable
 
 MAX_SHORT_VALUE = 500
 """Metadata values longer than this (tag statistics, data set lists) are read again when asked for."""
@@ -38,7 +39,7 @@ def examine(kind: Kind, path: Path) -> Facts:
         tensors, metadata, contents = _contents(path)
         return _EXAMINERS[kind](path, tensors, metadata, contents)
     except BadFile as error:
-        return Facts(error=error.reason)
+        return Facts(error=error.reason, is_fleeting=isinstance(error.__cause__, OSError))
 
 
 def full_metadata(path: Path) -> dict[str, str]:
@@ -58,12 +59,13 @@ def _contents(path: Path) -> tuple[Tensors, Mapping[str, str], Any]:
         raise BadFile(path, "holds no named tensors.")
     state = contents.get("state_dict", contents)
     tensors = {key: value for key, value in _items(state) if isinstance(key, str) and isinstance(value, TensorStub)}
-    notes = {key: str(value) for key, value in contents.items() if isinstance(key, str) and _is_note(value)}
+    notes = {sendable(key): sendable(str(value)) for key, value in contents.items() if _is_note(key, value)}
     return tensors, notes, contents
 
 
-def _is_note(value: Any) -> bool:
-    return isinstance(value, (str, int, float))
+def _is_note(key: Any, value: Any) -> bool:
+    """Whether an entry of a PyTorch file is a remark, such as the step it was saved at."""
+    return isinstance(key, str) and isinstance(value, (str, int, float))
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 from modules.params import BadFile
 
 from .stubs import TensorStub
+from .texts import sendable
 
 MAX_HEADER_BYTES = 100_000_000
 """The format's own limit (huggingface/safetensors)."""
@@ -106,4 +107,5 @@ def _texts(metadata: Any) -> dict[str, str]:
     """The metadata as texts; what is no text stays as its JSON."""
     if not isinstance(metadata, dict):
         return {}
-    return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    return {sendable(key): sendable(value) for key, value in texts.items()}

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from modules.params import BadFile
 
 from .pickle_machine import ForbiddenGlobal, PickleError, read_pickle
+from .texts import sendable
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """The pickle holds names and shapes alone; a large checkpoint's takes less than a megabyte."""
@@ -48,7 +49,7 @@ def read_stubs(path: Path | str) -> Any:
             file.seek(0)
             return _read_zip(path, file) if start == b"PK\x03\x04" else _read_legacy(path, file)
     except ForbiddenGlobal as error:
-        raise UnsafePickle(path, _unsafe(f"it asks for {error.name}")) from error
+        raise UnsafePickle(path, _unsafe(f"it asks for {sendable(str(error.name))}")) from error
     except PickleError as error:
         raise BadFile(path, f"is damaged or no PyTorch file ({error}). Download it again.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

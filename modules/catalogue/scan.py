@@ -119,7 +119,7 @@ def _walk(root: Path, visited: set[str]) -> Iterator[_Listing]:
         files, subfolders = _list(folder)
         models = tuple(name for name in subfolders if os.path.isfile(os.path.join(folder, name, _DIFFUSERS_MARK)))
         yield _Listing(prefix, files, models)
-        deeper = [name for name in subfolders if name not in models]
+        deeper = [name for name in subfolders if name not in models and _is_nameable(name)]
         waiting += [
             (os.path.join(folder, name), f"{prefix}{name}/") for name in sorted(deeper, key=natural_key, reverse=True)
         ]

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .texts import sendable
+
 MAX_SIDECAR_BYTES = 1_000_000
 
 
@@ -21,7 +23,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if path.suffix.lower() == ".txt":
         return {"description": text.strip()} if text.strip() else {}
     try:
-        value = json.loads(text)
+        value = sendable(json.loads(text))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -19,7 +19,8 @@ MAX_PIXELS = 2**26
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 
 _DATA_URI = re.compile(r"data:[^,]{0,200}?,", re.IGNORECASE)
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+"""What Pillow raises over damaged files, according to format and damage."""
 
 
 class BadPicture(TagbrushError):
@@ -48,7 +49,7 @@ def open_picture(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadPicture(f"The picture has more than {MAX_PIXELS // 10**6} megapixels. Save it smaller.") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise BadPicture(f"This is no picture of a known kind ({', '.join(FORMATS)}), or it is damaged.") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -67,7 +68,7 @@ def decode_picture(source: bytes | str) -> Image.Image:
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise BadPicture("The picture is damaged or cut off. Choose another, or save it again.") from error
     return flattened(upright)
 

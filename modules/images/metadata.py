@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from PIL import Image, PngImagePlugin
 
-from .decode import BadPicture, flattened, open_picture
+from .decode import DAMAGE, BadPicture, flattened, open_picture
 
 KEY = "parameters"
 """The name of the PNG text chunk (I004)."""
@@ -74,7 +73,7 @@ def _user_comment(image: Image.Image) -> str:
     """The text of the EXIF user comment, "" where there is none that can be read."""
     try:
         comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
-    except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, struct.error):
+    except DAMAGE:
         return ""
     if isinstance(comment, str):
         return comment
@@ -107,5 +106,5 @@ def _load(image: Image.Image) -> None:
     """Read on to the end of the file, where text chunks may be as well."""
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except DAMAGE as error:
         raise BadPicture("The picture is damaged. Choose another, or save it again.") from error

@@ -6,7 +6,7 @@ import io
 
 from PIL import ImageOps
 
-from .decode import BadPicture, open_picture
+from .decode import DAMAGE, BadPicture, open_picture
 
 
 def thumbnail(data: bytes, width: int, height: int, *, quality: int = 80) -> bytes:
@@ -19,7 +19,7 @@ def thumbnail(data: bytes, width: int, height: int, *, quality: int = 80) -> byt
     try:
         upright = ImageOps.exif_transpose(image)
         shown = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    except DAMAGE as error:
         raise BadPicture("The preview picture is damaged.") from error
     scale = max(width / shown.width, height / shown.height)
     if scale < 1:

@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
+import watchfiles
 
 from modules.catalogue import Catalogue, Folders
 from modules.catalogue import catalogue as catalogue_module
+from modules.catalogue import watch as watch_module
 from modules.params import BadFile
 
 from .files import EMBEDDING, LORA, SD1, write_tensors
@@ -54,6 +56,24 @@ def test_broken_files_are_listed_with_their_fault(catalogue: Catalogue, loras: P
     (loras / "b.pt").write_bytes(b"PK\x03\x04rubbish")
     (loras / "c.ckpt").write_bytes(b"not a model at all")
     assert [bool(entry.error) for entry in catalogue.entries("lora")] == [True, True, True]
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_tried_again(
+    catalogue: Catalogue, loras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tensors(loras / "a.safetensors", LORA)
+    opened = Path.open
+
+    def locked(self: Path, *mode: str, **more: object) -> object:
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *mode, **more)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", locked)
+        assert "Permission denied" in (catalogue.entries("lora")[0].error or "")
+    catalogue.refresh("lora")
+    assert catalogue.entries("lora")[0].error is None
 
 
 def test_an_id_leads_back_to_its_entry_and_is_safe_in_an_address(catalogue: Catalogue, loras: Path) -> None:
@@ -259,6 +279,27 @@ def test_files_that_come_change_and_go_are_told_of(catalogue: Catalogue, folders
     assert catalogue.entries("lora") == ()
     write_tensors(embeddings / "b.safetensors", EMBEDDING)
     assert told.get(timeout=20) == "embedding"
+
+
+def test_where_the_system_cannot_notify_the_folders_are_compared(
+    catalogue: Catalogue, loras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watchfiles.watch
+
+    def limited(*paths: Path, force_polling: bool, **more: object) -> object:
+        if not force_polling:
+            raise OSError(28, "OS file watch limit reached")
+        return watch(*paths, force_polling=True, **more | {"poll_delay_ms": 50})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(watchfiles, "watch", limited)
+    monkeypatch.setattr(watch_module, "LOOK_MS", 200)
+    loras.mkdir(parents=True)
+    catalogue.refresh()
+    told: queue.Queue[str] = queue.Queue()
+    catalogue.watch(told.put)
+    time.sleep(1)
+    write_tensors(loras / "a.safetensors", LORA)
+    assert told.get(timeout=20) == "lora"
 
 
 def test_a_download_under_way_is_not_told_of(catalogue: Catalogue, loras: Path) -> None:

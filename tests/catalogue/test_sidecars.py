@@ -62,11 +62,20 @@ def test_a_damaged_sidecar_is_as_good_as_none(text: str, catalogue: Catalogue, l
     assert (entry.description, entry.preferred_weight, entry.error) == ("", None, None)
 
 
-@pytest.mark.parametrize(("value", "weight"), [("0.5", 0.5), (1, 1.0), (0, None), (None, None), ([], None)])
+@pytest.mark.parametrize(
+    ("value", "weight"),
+    [("0.5", 0.5), (1, 1.0), (0, None), (None, None), ([], None), (float("nan"), None), ("inf", None)],
+)
 def test_a_preferred_weight_of_nothing_is_none(
     value: object, weight: float | None, catalogue: Catalogue, loras: Path
 ) -> None:
     assert with_sidecars(catalogue, loras, json=json.dumps({"preferred weight": value})).preferred_weight == weight
+
+
+def test_half_a_surrogate_pair_never_reaches_a_page(catalogue: Catalogue, loras: Path) -> None:
+    entry = with_sidecars(catalogue, loras, json='{"description": "a\\ud800b", "x\\udfff": ["\\ud900"]}')
+    assert json.dumps(dict(entry.sidecar), ensure_ascii=False).encode()
+    assert entry.description == "a?b"
 
 
 def test_a_sidecar_that_changes_is_read_again(catalogue: Catalogue, loras: Path) -> None:
