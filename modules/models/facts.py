@@ -17,6 +17,7 @@ from modules.params import BadFile
 Value = TypeVar("Value")
 CLIP_HEAD_WIDTH = 64
 LATENT_PIXELS = 8
+MAX_SIDE = 8192
 PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "eps": "epsilon", "v": "v", "v_prediction": "v"}
 
 
@@ -55,7 +56,10 @@ def _from_metadata(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         "prediction_type": ("modelspec.prediction_type", prediction),
         "native_size": ("modelspec.resolution", _size),
     }
-    return {fact: checked(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)}
+    found = {
+        fact: checked(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)
+    }
+    return {fact: value for fact, value in found.items() if value is not None}
 
 
 def _from_yaml(path: Path) -> dict[str, Any]:
@@ -135,14 +139,16 @@ def prediction(got: Any) -> Prediction:
     return PREDICTIONS[str(got).strip().lower()]
 
 
-def _size(got: Any) -> tuple[int, int]:
-    width, height = (int(side) for side in str(got).lower().split("x"))
-    if not all(64 <= side <= 8192 and side % LATENT_PIXELS == 0 for side in (width, height)):
-        raise ValueError(got)
-    return width, height
+def _size(got: str) -> tuple[int, int] | None:
+    """Width and height of "512x768" or "512"; None where a tool wrote something else, which is no reason to refuse."""
+    sides = [int(side) for side in re.findall(r"\d{1,5}", got)]
+    usable = 1 <= len(sides) <= 2 and all(LATENT_PIXELS <= side <= MAX_SIDE for side in sides)
+    return (sides[0], sides[-1]) if usable else None
 
 
 def latent_side(got: Any) -> tuple[int, int]:
     """The square size in pixels of a latent's side."""
     side = int(got) * LATENT_PIXELS
-    return _size(f"{side}x{side}")
+    if not LATENT_PIXELS <= side <= MAX_SIDE:
+        raise ValueError(got)
+    return side, side

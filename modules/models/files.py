@@ -84,17 +84,16 @@ class _ModelCheckpoint:
 @contextmanager
 def _harmless_classes() -> Iterator[None]:
     """Inside, torch.load also takes the number types of NumPy and the stand-in above; the scan knows both."""
-    scalar = np.core.multiarray.scalar if int(np.__version__[0]) < 2 else np._core.multiarray.scalar
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    scalar = np._core.multiarray.scalar
     number_types = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
-    with torch.serialization.safe_globals(
-        [
-            (_ModelCheckpoint, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
-            *((scalar, name) for name in names),
-            np.dtype,
-            *number_types,
-        ]
-    ):
+    known = [
+        (_ModelCheckpoint, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+        (scalar, "numpy.core.multiarray.scalar"),  # where NumPy 1 had it
+        (scalar, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        *number_types,
+    ]
+    with torch.serialization.safe_globals(known):
         yield
 
 
