@@ -45,11 +45,11 @@ class Results extends Mounted {
     return make(
       "div",
       { class: "tb-actions" },
-      button("send_to_img2img", "Send to img2img", "Go on from this picture", () => this.withPicture(sendToImg2img)),
+      button("send_to_img2img", "To img2img", "Go on from this picture in img2img", () => this.withPicture(sendToImg2img)),
       button("reuse_seed_of_picture", "Reuse seed", "Put this picture's seed into the seed box", () =>
         this.withPicture((picture) => useSeed(this.task, picture.seed)),
       ),
-      button("use_settings", "Use these settings", "Fill every control from this picture's text", () =>
+      button("use_settings", "Use settings", "Fill every control from this picture's text", () =>
         this.withPicture((picture) => useText(this.task, picture.infotext)),
       ),
       button("copy_infotext", "Copy text", "Copy the generation parameters", () =>
@@ -109,11 +109,13 @@ class Results extends Mounted {
     this.actions.classList.toggle("is-idle", !chosen);
     const open = /** @type {HTMLAnchorElement} */ (this.actions.lastElementChild);
     if (chosen) open.href = chosen.url;
-    this.renderThumbs(pictures);
+    this.renderThumbs(pictures, job);
   }
 
-  /** @param {import("./jobs.js").Picture[]} pictures */
-  renderThumbs(pictures) {
+  /** @param {import("./jobs.js").Picture[]} pictures @param {import("./jobs.js").Job | null} job */
+  renderThumbs(pictures, job) {
+    const expected = (job?.request?.batch_size ?? 1) * (job?.request?.n_iter ?? 1);
+    this.thumbs.classList.toggle("is-expected", expected > 1); // room for them from the start: nothing moves later
     const wanted = pictures.length > 1 ? pictures : [];
     const shown = [...this.thumbs.children].map((thumb) => thumb.getAttribute("data-url")).join();
     if (shown !== wanted.map((picture) => picture.url).join()) this.thumbs.replaceChildren(...wanted.map((p) => this.thumb(p)));
