@@ -7,10 +7,9 @@ import importlib
 import logging
 import os
 import signal
-import sys
 from typing import NoReturn
 
-from modules.jobs.messages import Starting, Unusable
+from modules.jobs.messages import Logged, Starting, Unusable
 from modules.params import TagbrushError
 
 from .config import EngineConfig
@@ -32,13 +31,25 @@ IMPORTS = (
 )
 
 
+class LogToServer(logging.Handler):
+    """Sends what is logged here to the server, whose log a person reads."""
+
+    def __init__(self, pipes: Pipes) -> None:
+        super().__init__()
+        self._pipes = pipes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._pipes.send(Logged(level=record.levelno, text=self.format(record)))
+
+
 def main() -> NoReturn:
     """Be a worker until the server is gone."""
     pipes = claim_pipes()
     # Ctrl+C in the terminal reaches both processes; the server decides what becomes of the job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipes.start()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", handlers=[LogToServer(pipes)])
+    logging.captureWarnings(True)
     parser = argparse.ArgumentParser(prog="modules.engine")
     parser.add_argument("--config", required=True, type=EngineConfig.model_validate_json)
     config = parser.parse_args().config

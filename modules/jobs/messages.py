@@ -150,6 +150,13 @@ class Failed(Message):
     error: str
 
 
+class Logged(Message):
+    """A line for the log, with its level (`logging.WARNING` ...) and any traceback."""
+
+    level: int
+    text: str
+
+
 class Unusable(Message):
     """The worker cannot work at all (a device that is not there); it ends after saying so."""
 
@@ -175,6 +182,7 @@ _KINDS: Mapping[str, type[Message]] = {
         Notice,
         Done,
         Failed,
+        Logged,
         Unusable,
     )
 }

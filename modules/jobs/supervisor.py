@@ -28,6 +28,7 @@ from .messages import (
     Input,
     Interrupt,
     Loading,
+    Logged,
     Message,
     Notice,
     PictureSaved,
@@ -41,6 +42,7 @@ from .messages import (
     Unusable,
 )
 from .process import Exit, WorkerProcess
+from .process import log as worker_log
 from .running import Running, describe, explain_failure
 from .schema import Event, EventKind, Job, JobState, Picture, Progress, UnknownJob, WorkerState, WorkerStatus
 from .store import JobStore
@@ -317,13 +319,17 @@ class Supervisor:
             self._finish(JobState.FAILED, message.error)
 
     @_on.register
+    def _(self, message: Logged) -> None:
+        worker_log.log(message.level, "%s", message.text)
+
+    @_on.register
     def _(self, message: Unusable) -> None:
         self._health.hopeless = message.error
 
     @_on.register
     def _(self, message: Exit) -> None:
         how = describe(message)
-        log.warning("The worker process %s", how)
+        log.warning("The worker process %s. It printed last:\n%s", message, "\n".join(message.printed))
         running, self._running = self._running, None
         self.progress = self.preview = None
         if running is not None:

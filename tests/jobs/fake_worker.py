@@ -2,12 +2,13 @@
 
 The prompt is a list of words, done in turn: `picture`, `step`, `print`, `fail`, `die` (by SIGKILL where there is
 one), `exit`, `die-once` (only while nothing is made yet), `wait` (until interrupted), `batches` (three, skippable),
-`garbage` (bytes that are no frame), `deaf` (for ever), `input` (says what it was given).
+`garbage` (bytes that are no frame), `deaf` (for ever), `input` (says what it was given), `log`.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from modules.jobs.messages import (
     Done,
     Failed,
     Input,
+    Logged,
     Notice,
     PictureSaved,
     Preview,
@@ -92,6 +94,8 @@ def obey(
         sys.stderr.write("last words\n")
         sys.stderr.flush()
         os._exit(7)
+    elif word == "log":
+        pipes.send(Logged(level=logging.WARNING, text="mind the gap"))
     elif word == "garbage":
         pipes.writing.write(b"Traceback (most recent call last):\n" * 10)
     elif word == "deaf":

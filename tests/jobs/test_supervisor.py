@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -83,6 +84,11 @@ def test_prints_of_libraries_do_not_disturb(bench: Bench) -> None:
     assert job.state is JobState.DONE
     assert len(job.pictures) == 2
     assert len(bench.worker_pids()) == 1
+
+
+def test_what_the_worker_logs_is_logged_here_at_its_level(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.done(bench.submit("log"))
+    assert ("tagbrush.worker", logging.WARNING, "mind the gap") in caplog.record_tuples
 
 
 def test_interrupt_keeps_what_exists(bench: Bench) -> None:
