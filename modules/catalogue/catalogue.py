@@ -35,11 +35,13 @@ class Catalogue:
     """The files in some folders. Safe to use from several threads; a second process may use the same index.
 
     A kind is scanned when it is first asked for. Reading never waits for a scan that another thread makes, except
-    for that first one.
+    for that first one. With `is_thorough` False, files are examined only as they are asked for by name, and otherwise
+    left to the process that shares the index and has the time.
     """
 
-    def __init__(self, folders: Folders, index: Path | None = None) -> None:
+    def __init__(self, folders: Folders, index: Path | None = None, *, is_thorough: bool = True) -> None:
         self.folders = folders
+        self._is_thorough = is_thorough
         self._index = Index(index)
         self._hasher = Hasher()
         self._shelves: dict[Kind, Shelf] = {}
@@ -193,7 +195,7 @@ class Catalogue:
             hashes = self._index.hashes("sha256")
             shelf = Shelf([_entry(kind, item, facts.get(item.stamp), sidecars, hashes) for item in found])
             self._shelves[kind] = shelf
-            if len(facts) < len(found):
+            if len(facts) < len(found) and self._is_thorough:
                 self._examine_in_background(kind)
             return before is None or before.entries != shelf.entries
 

@@ -34,7 +34,7 @@ class Engine:
         self.tokenizer = Tokenizer()
         self.networks = NetworkCache()
         self._folders = config.folders
-        self.catalogue = Catalogue(config.folders, config.folders.index)
+        self.catalogue = Catalogue(config.folders, config.folders.index, is_thorough=False)
         self._checkpoints = Checkpoints(self.device, lambda text: pipes.send(Loading(text=text)))
         self._inputs: dict[str, bytes] = {}
         self._pipes = pipes

@@ -195,6 +195,18 @@ def test_many_new_files_are_listed_at_once_and_examined_behind(
     assert {entry.family for entry in catalogue.entries("lora")} == {"sd1"}
 
 
+def test_a_catalogue_that_is_not_thorough_examines_what_it_is_asked_for(
+    folders: Folders, loras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_module, "PATIENCE", -1.0)
+    for number in range(3):
+        write_tensors(loras / f"{number}.safetensors", LORA)
+    with Catalogue(folders, is_thorough=False) as catalogue:
+        assert [entry.examined for entry in catalogue.entries("lora")] == [False] * 3
+        assert catalogue.find("lora", "1").family == "sd1"  # type: ignore[union-attr]
+        assert not catalogue._background
+
+
 # Hashes
 
 
