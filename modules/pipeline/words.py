@@ -62,7 +62,9 @@ def find_embedding_files(
     `width` is that of the model's text encoder, where it is known: embeddings of another are for other models.
     """
     prompts = tuple(prompts)
-    candidates = {entry.name: entry for entry in _possibly_named(prompts, catalogue.entries("embedding"))}
+    named = _possibly_named(prompts, catalogue.entries("embedding"))
+    current = (catalogue.find("embedding", entry.relative) for entry in named)
+    candidates = {entry.name: entry for entry in current if entry is not None}
     reasons = {name: reason for name, entry in candidates.items() if (reason := _unusable(entry, width))}
     fitting = {name: entry.vectors or 1 for name, entry in candidates.items() if name not in reasons}
     words, broken = embedding_words(fitting, tokenizer), embedding_words(dict.fromkeys(reasons, 1), tokenizer)
