@@ -24,6 +24,7 @@ log = logging.getLogger("tagbrush.worker")
 
 _SECONDS_TO_DIE = 5.0
 _REMEMBERED_LINES = 40
+_NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows, where a server without a console would open one
 
 _WINDOWS_CODES = {
     0xC0000005: "access violation",
@@ -76,6 +77,7 @@ class WorkerProcess:
             stderr=subprocess.PIPE,
             cwd=cwd,
             env=None if env is None else dict(env),
+            creationflags=_NO_WINDOW,
         )
         self._printing = self._thread("prints", self._read_prints)
         self._thread("writer", self._write)
