@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-
 import torch
 
 from modules.params import TagbrushError
@@ -48,7 +46,7 @@ def describe(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name(device)} ({device})"
     if device.type == "xpu":
         return f"{torch.xpu.get_device_name(device)} ({device})"
-    return f"{platform.processor() or platform.machine()} ({device})"
+    return "Apple GPU (mps)" if device.type == "mps" else "CPU"
 
 
 def memory(device: torch.device) -> tuple[int, int] | None:
