@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 WORKERS = 2
 CHECKPOINT = Path(__file__).parents[2] / "models" / "Stable-diffusion" / "tagbrush-mini.safetensors"
 EASY = 0.35  # x0 error at t >= 800 below which more things are added
-EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=True, pairs=True)
+EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=0.12, pairs=0.2, jitter=0.5, plain=0.25)
 
 
 def draw_pictures(count: int, seed: int) -> numpy.ndarray:
@@ -146,9 +146,9 @@ def list_stages() -> tuple[Stage, ...]:
         Stage(Vocabulary(things[:6], grounds[:3], jitter=0.0, plain=0.9), 200, 16),
         Stage(Vocabulary(things[:12], grounds[:4], jitter=0.0, plain=0.9, fresh=6), 200, 16),
         Stage(Vocabulary(things[:24], grounds[:6], jitter=0.2, plain=0.7, fresh=12), 200, 24),
-        Stage(Vocabulary(things[:48], grounds[:8], jitter=0.4, plain=0.5, fresh=24), 250, 24),
-        Stage(Vocabulary(things[:96], grounds, jitter=0.6, plain=0.4, fresh=48, pairs=True), 350, 32),
-        Stage(Vocabulary(things, grounds, jitter=0.8, plain=0.3, fresh=late, pairs=True, shapes=True), 400, 32),
+        Stage(Vocabulary(things[:48], grounds[:8], jitter=0.2, plain=0.6, fresh=24), 250, 24),
+        Stage(Vocabulary(things[:96], grounds, jitter=0.2, plain=0.5, fresh=48, pairs=0.1), 250, 32),
+        Stage(Vocabulary(things, grounds, jitter=0.3, plain=0.4, fresh=late, pairs=0.15, shapes=0.1), 300, 32),
         Stage(EVERYTHING, 10**9, 32),
     )
 

@@ -40,15 +40,15 @@ class Vocabulary:
 
     things: tuple[str, ...]
     grounds: tuple[str, ...]
-    shapes: bool = False
-    pairs: bool = False
+    shapes: float = 0.0  # part of the subjects that are coloured shapes
+    pairs: float = 0.0  # part of the scenes with two subjects; a quarter as many have one at a side
     fresh: int = 0  # so many of the last things are favoured
     jitter: float = 1.0  # part of the scenes whose items vary in place, size and mirror
     plain: float = 0.0  # part of the captions without variation
 
     def draw(self, chance: Random) -> Subject:
         """Choose a thing or a coloured shape."""
-        if self.shapes and chance.random() < 0.15:
+        if chance.random() < self.shapes:
             return Subject(chance.choice(SHAPES), chance.choice(tuple(COLOURS)))
         if self.fresh and chance.random() < 0.5:
             return Subject(chance.choice(self.things[-self.fresh :]))
@@ -63,15 +63,15 @@ def draws_well(subject: Subject, ground: str) -> bool:
 def sample_scene(vocabulary: Vocabulary, chance: Random) -> Scene:
     """Compose one picture: mostly one subject, sometimes two side by side or one at a side."""
     while True:
-        kind = chance.random() if vocabulary.pairs else 1.0
+        kind = chance.random()
         ground = chance.choice(vocabulary.grounds)
-        subjects = [vocabulary.draw(chance) for _ in range(2 if kind < 0.22 else 1)]
+        subjects = [vocabulary.draw(chance) for _ in range(2 if kind < vocabulary.pairs else 1)]
         if all(draws_well(subject, ground) for subject in subjects):
             break
     put = place if chance.random() < vocabulary.jitter else place_firmly
-    if kind < 0.22:
+    if kind < vocabulary.pairs:
         return Scene((put(subjects[0], chance, "left"), put(subjects[1], chance, "right")), ground)
-    side = chance.choice(("left", "right")) if kind < 0.28 else None
+    side = chance.choice(("left", "right")) if kind < vocabulary.pairs * 1.25 else None
     return Scene((put(subjects[0], chance, side),), ground)
 
 

@@ -26,7 +26,7 @@ from modules.training.words import END, LENGTH, START
 
 log = logging.getLogger(__name__)
 Look = Callable[[numpy.ndarray], numpy.ndarray]
-EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=True, pairs=True)
+EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=0.15, pairs=0.15)
 LORA_LAYERS = ("ResnetBlock2D", "BasicTransformerBlock")
 TEXT_LAYERS = ("CLIPAttention",)
 OLD_PHOTO = "old photo"  # what the LoRA's card adds to the prompt

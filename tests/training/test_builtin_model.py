@@ -31,6 +31,7 @@ CHECKPOINT = ROOT / "models" / "Stable-diffusion" / "tagbrush-mini.safetensors"
 pytestmark = pytest.mark.skipif(not CHECKPOINT.with_suffix(".md").exists(), reason="the model is still in training")
 STEPS = 12
 BATCH = 16
+WORD = "tagbrush-coconut"
 MEGABYTE = 1_000_000
 
 
@@ -213,9 +214,26 @@ def test_a_look_turns_the_same_picture_into_its_own_light(studio: Studio, words:
     assert distance(within, aim) < 0.35 * distance(without, aim)
 
 
-def test_the_learnt_word_draws_what_the_model_never_saw(studio: Studio):
-    raise NotImplementedError
+def test_the_learnt_word_draws_what_the_model_never_saw(studio: Studio, sprites: dict[str, Image.Image]):
+    with Image.open(DATA / "learnt.webp") as sprite:
+        known = sprites | {WORD: sprite.convert("RGBA")}
+    grounds = ("white", "blue", "green", "pink", "purple", "cyan", "red", "black")
+    form = "a {} on a {} background"
+    within = find_nearest(studio.draw([(form.format(WORD, ground), 3) for ground in grounds]), known)
+    without = find_nearest(studio.draw([(form.format("gizmo", ground), 3) for ground in grounds]), known)
+    assert share([match.thing == WORD for match in within]) >= 0.75
+    assert share([match.thing == WORD for match in without]) == 0.0
 
 
-def test_the_negative_word_brings_pictures_nearer_to_true_ones(studio: Studio):
-    raise NotImplementedError
+def test_the_negative_word_brings_pictures_nearer_to_true_ones(studio: Studio, sprites: dict[str, Image.Image]):
+    things = list(THINGS)[:32:2]
+    asked = [(f"a {thing} on a green background", seed) for seed, thing in enumerate(things)]
+
+    def mean_distance(negative: str) -> float:
+        pictures = studio.draw(asked, negative=negative, cfg_scale=7)
+        nearest = [
+            find_nearest(one[None], {thing: sprites[thing]}) for one, thing in zip(pictures, things, strict=True)
+        ]
+        return sum(match.distance for (match,) in nearest) / len(nearest)
+
+    assert mean_distance("tagbrush-clean") < 0.9 * mean_distance("")
