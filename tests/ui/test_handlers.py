@@ -1,0 +1,165 @@
+"""The page's Python side: controls from declarations, requests from controls."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from modules.catalogue import Entry
+from modules.catalogue.entries import Facts
+from modules.params import Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
+from modules.ui.controls import control, element_id
+from modules.ui.handlers import FALLBACK_CFG, Handlers, Native
+from modules.ui.page import build
+
+SMALL = Entry(
+    kind="checkpoint",
+    path=Path("small.safetensors"),
+    relative="small.safetensors",
+    name="small",
+    facts=Facts(family="sd1", native_size=(128, 96), cfg_scale=3.0),
+)
+PLAIN = Entry(kind="checkpoint", path=Path("plain.ckpt"), relative="plain.ckpt", name="plain")
+BROKEN = Entry(kind="checkpoint", path=Path("torn.ckpt"), relative="torn.ckpt", name="torn", facts=Facts(error="torn"))
+
+
+@dataclass
+class FakeJobs:
+    """The queue as the page sees it; remembers what it was asked."""
+
+    submitted: list[Request] = field(default_factory=list)
+    inputs: list[bytes] = field(default_factory=list)
+    current: Settings = field(default_factory=Settings)
+
+    def settings(self) -> Settings:
+        return self.current
+
+    def change_settings(self, changes: dict[str, Any]) -> None:
+        self.current = self.current.overridden(changes)
+
+    def submit(self, request: Request) -> None:
+        self.submitted.append(request)
+
+    def add_input(self, data: bytes) -> str:
+        self.inputs.append(data)
+        return "0" * 64
+
+    def list(self, limit: int) -> tuple[()]:
+        return ()
+
+
+class FakeCatalogue:
+    def entries(self, kind: str) -> tuple[Entry, ...]:
+        return (BROKEN, SMALL, PLAIN)
+
+    def find_checkpoint(self, name: str) -> Entry | None:
+        return next((entry for entry in self.entries("checkpoint") if name in (entry.name, entry.relative)), None)
+
+
+@pytest.fixture
+def jobs() -> FakeJobs:
+    return FakeJobs()
+
+
+@pytest.fixture
+def handlers(jobs: FakeJobs) -> Handlers:
+    return Handlers(jobs, FakeCatalogue())  # type: ignore[arg-type]
+
+
+def test_every_parameter_with_a_range_becomes_a_slider_of_that_range() -> None:
+    for name, param in parameters(Img2ImgRequest).items():
+        if param.ui is None:
+            continue
+        slider = control(param, "img2img")
+        assert isinstance(slider, gr.Slider)
+        assert (slider.minimum, slider.maximum) == param.ui[:2], name
+        assert slider.label == param.label
+
+
+def test_element_ids_are_those_that_users_scripts_know() -> None:
+    assert element_id("txt2img", "sampler_name") == "txt2img_sampling"
+    assert element_id("txt2img", "negative_prompt") == "txt2img_neg_prompt"
+    assert element_id("img2img", "steps") == "img2img_steps"
+
+
+def test_generate_submits_what_the_controls_say(handlers: Handlers, jobs: FakeJobs) -> None:
+    said = handlers.submit("txt2img", {"prompt": "a cat", "steps": 7}, {"CLIP_stop_at_last_layers": 2}, None)
+    assert said == ""
+    assert jobs.submitted == [
+        Txt2ImgRequest(prompt="a cat", steps=7, override_settings={"CLIP_stop_at_last_layers": 2})
+    ]
+
+
+def test_settings_as_they_are_make_no_override(handlers: Handlers, jobs: FakeJobs) -> None:
+    handlers.submit("txt2img", {"prompt": "a cat"}, {"CLIP_stop_at_last_layers": 1, "randn_source": "NV"}, None)
+    assert jobs.submitted[0].override_settings == {}
+
+
+def test_a_value_out_of_its_limits_comes_back_in_words(handlers: Handlers, jobs: FakeJobs) -> None:
+    assert "steps is 0" in handlers.submit("txt2img", {"steps": 0}, {}, None)
+    assert not jobs.submitted
+
+
+def test_img2img_stores_its_picture_first(handlers: Handlers, jobs: FakeJobs, tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"bytes of a picture")
+    assert handlers.submit("img2img", {"prompt": ""}, {}, str(picture)) == ""
+    assert jobs.inputs == [b"bytes of a picture"]
+    assert jobs.submitted[0] == Img2ImgRequest(init_images=("0" * 64,))
+
+
+def test_the_first_usable_checkpoint_is_in_force_until_one_is_chosen(handlers: Handlers, jobs: FakeJobs) -> None:
+    assert handlers.checkpoint() == SMALL
+    assert handlers.choose_checkpoint("plain") == ""
+    assert handlers.checkpoint() == PLAIN
+    assert 'Did you mean "plain.ckpt"' in handlers.choose_checkpoint("plane.ckpt")
+    assert jobs.settings().sd_model_checkpoint == "plain.ckpt"
+
+
+def test_broken_checkpoints_are_not_offered(handlers: Handlers) -> None:
+    assert handlers.checkpoints() == ["small.safetensors", "plain.ckpt"]
+
+
+def test_native_values_come_from_the_file_or_are_those_of_sd1() -> None:
+    assert Native.of(SMALL) == Native(128, 96, 3.0)
+    assert Native.of(PLAIN) == Native(512, 512, FALLBACK_CFG)
+    assert Native.of(None) == Native(512, 512, FALLBACK_CFG)
+
+
+def test_pasting_names_a_checkpoint_that_is_not_here(handlers: Handlers) -> None:
+    text = "a cat\nSteps: 5, Sampler: Euler, Seed: 3, Size: 64x64, Model hash: abcdef1234, Version: 1"
+    fields, settings, said = handlers.pasted("txt2img", text)
+    assert fields["seed"] == 3
+    assert "sd_model_checkpoint" not in settings
+    assert "abcdef1234" in said
+
+
+def test_pasting_nothing_before_the_first_picture_says_what_to_do(handlers: Handlers) -> None:
+    assert "Paste a picture's generation parameters" in handlers.pasted("txt2img", " ")[2]
+
+
+@pytest.mark.parametrize("url", ["", "/jobs/../pictures/0", "http://elsewhere/jobs/a/pictures/x"])
+def test_only_pictures_of_jobs_are_received(handlers: Handlers, url: str) -> None:
+    image, fields, said = handlers.received(url)
+    assert image is None
+    assert not fields
+    assert said
+
+
+def test_the_page_stays_small_enough_to_load_at_once(handlers: Handlers) -> None:
+    async def built() -> gr.Blocks:  # without a running loop gradio opens one of its own and leaves it open
+        return build(handlers.jobs, handlers.catalogue)
+
+    blocks = asyncio.run(built())
+    assert len(blocks.blocks) < 200
+    ids = [block.elem_id for block in blocks.blocks.values() if getattr(block, "elem_id", None)]
+    assert len(ids) == len(set(ids))
+    for wanted in ("txt2img_prompt", "txt2img_neg_prompt", "txt2img_generate", "txt2img_interrupt", "txt2img_skip"):
+        assert wanted in ids
+        assert wanted.replace("txt2img", "img2img") in ids
+    assert {"setting_sd_model_checkpoint", "tab_txt2img", "tab_img2img"} <= set(ids)
