@@ -7,6 +7,7 @@ all never holds up whoever talks to it.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import signal
 import subprocess
@@ -78,6 +79,8 @@ class WorkerProcess:
             cwd=cwd,
             env=None if env is None else dict(env),
             creationflags=_NO_WINDOW,
+            # Ctrl+C in the terminal is for the server; it decides what becomes of the job.
+            process_group=0 if os.name == "posix" else None,
         )
         self._printing = self._thread("prints", self._read_prints)
         self._thread("writer", self._write)
