@@ -14,10 +14,10 @@ from .checkpoints import match_checkpoint
 from .entries import KINDS, Entry, Facts, Kind
 from .examine import examine, full_metadata
 from .folders import Folders
-from .hashes import Algorithm, Hasher, legacy_hash
+from .hashes import Hashes, legacy_hash
 from .index import Index, Known
 from .previews import Preview, read_preview
-from .scan import SUFFIXES, Found, Stamp, scan, stamp
+from .scan import SUFFIXES, Found, Stamp, scan, stamp, stamp_of
 from .shelf import Shelf
 from .sidecars import merged, read_sidecar
 from .watch import Watch
@@ -27,6 +27,9 @@ PATIENCE = 0.5
 
 PERIOD = 2.0
 """Seconds of examining in the background between two updates of the shelf."""
+
+PAUSE = 0.1
+"""Seconds of rest before each period, so that a file being written does not keep a processor busy."""
 
 Listener = Callable[[Kind], None]
 
@@ -43,21 +46,20 @@ class Catalogue:
         self.folders = folders
         self._is_thorough = is_thorough
         self._index = Index(index)
-        self._hasher = Hasher()
+        self._hashes = Hashes(self._index, self._hashed)
         self._shelves: dict[Kind, Shelf] = {}
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._background: dict[Kind, threading.Thread] = {}
         self._listeners: list[Listener] = []
         self._watch: Watch | None = None
-        self._pending_hashes: dict[tuple[Stamp, Algorithm], Future[str]] = {}
 
     def close(self) -> None:
         """Stop watching, hashing and examining, and close the index."""
         self._closing.set()
         if self._watch is not None:
             self._watch.close()
-        self._hasher.close()
+        self._hashes.close()
         for thread in list(self._background.values()):
             thread.join()
         self._index.close()
@@ -137,7 +139,7 @@ class Catalogue:
 
     def _looked_up(self, kind: Kind, look_up: Callable[[Shelf], tuple[Entry, ...]]) -> tuple[Entry, ...]:
         found = look_up(self._shelf(kind))
-        if not found or any(stamp(entry.path) != _stamp_of(entry) for entry in found):
+        if not found or any(stamp(entry.path) != stamp_of(entry) for entry in found):
             self.refresh(kind, patience=None)
             found = look_up(self._shelf(kind))
         return tuple(entry if entry.examined else self._examined(entry) for entry in found)
@@ -184,13 +186,13 @@ class Catalogue:
                 shelf = self._shelves[kind]
         return shelf
 
-    def _refresh(self, kind: Kind, patience: float | None) -> bool:
-        """Whether scanning the kind once more gave other entries than before."""
+    def _refresh(self, kind: Kind, patience: float | None, news: Known | None = None) -> bool:
+        """Whether scanning the kind once more gave other entries than before; `news` are facts found out just now."""
         with self._lock:
             neighbours = self.folders.checkpoints if kind == "vae" else ()
             found = scan(kind, self.folders.of(kind), neighbours)
             before = self._shelves.get(kind)
-            facts = self._facts(kind, found, before, patience)
+            facts = self._facts(kind, found, before, patience, news or {})
             sidecars = self._sidecars([place for item in found for place in item.sidecars])
             hashes = self._index.hashes("sha256")
             shelf = Shelf([_entry(kind, item, facts.get(item.stamp), sidecars, hashes) for item in found])
@@ -199,15 +201,18 @@ class Catalogue:
                 self._examine_in_background(kind)
             return before is None or before.entries != shelf.entries
 
-    def _facts(self, kind: Kind, found: Sequence[Found], before: Shelf | None, patience: float | None) -> Known:
-        """The facts of the files found: those on the shelf before, those in the index, and what patience allows."""
+    def _facts(
+        self, kind: Kind, found: Sequence[Found], before: Shelf | None, patience: float | None, news: Known
+    ) -> Known:
+        """The facts of the files found: new ones, those on the shelf and in the index, and what patience allows."""
         wanted = [item.stamp for item in found]
         shelved = before.entries if before else ()
         known: Known = {
-            _stamp_of(entry): entry.facts for entry in shelved if entry.examined and not entry.facts.is_fleeting
+            stamp_of(entry): entry.facts for entry in shelved if entry.examined and not entry.facts.is_fleeting
         }
+        known |= news
         if any(place not in known for place in wanted):
-            known |= self._index.facts(kind)
+            known = self._index.facts(kind) | known
         known |= self._examine(kind, [place for place in wanted if place not in known], patience)
         return {place: known[place] for place in wanted if place in known}
 
@@ -237,14 +242,15 @@ class Catalogue:
             return
 
         def work() -> None:
-            while not self._closing.is_set():
+            news: Known = {}
+            while not self._closing.wait(PAUSE):
                 with self._lock:
-                    places = [_stamp_of(entry) for entry in self._shelves[kind].entries if not entry.examined]
+                    places = [stamp_of(entry) for entry in self._shelves[kind].entries if not entry.examined]
                     if not places:
                         del self._background[kind]
                         return
-                self._examine(kind, places, PERIOD)
-                if self._refresh(kind, 0):
+                news |= self._examine(kind, places, PERIOD)
+                if self._refresh(kind, 0, news):
                     self._tell(kind)
 
         self._background[kind] = threading.Thread(target=work, name=f"catalogue {kind}", daemon=True)
@@ -252,7 +258,7 @@ class Catalogue:
 
     def _examined(self, entry: Entry) -> Entry:
         """The entry with its facts, whatever the background has got to."""
-        place = _stamp_of(entry)
+        place = stamp_of(entry)
         facts = self._examine(entry.kind, [place], None)
         return replace(entry, facts=facts.get(place, Facts()), examined=True)
 
@@ -260,55 +266,15 @@ class Catalogue:
 
     def sha256(self, entry: Entry) -> Future[str]:
         """The SHA-256 of the file's contents to come; at once if it is known."""
-        return self._hash(entry, "sha256")
+        return self._hashes.hash(entry, "sha256")
 
     def shorthash(self, entry: Entry) -> Future[str]:
-        """The digits that infotexts show: 12 of a LoRA or embedding, 10 of the other kinds (D046)."""
-        short: Future[str] = Future()
-        if entry.kind == "lora" and (stored := entry.metadata.get("sshs_model_hash")):
-            short.set_result(stored[:12])
-            return short
-        addnet = entry.kind == "lora" and entry.path.suffix.lower() == ".safetensors"
-        digits = 12 if entry.kind in ("lora", "embedding") else 10
+        """The digits that infotexts show to come: 12 of a LoRA or embedding, 10 of the other kinds (D046)."""
+        return self._hashes.short(entry)
 
-        short.set_running_or_notify_cancel()
-        whole = self._hash(entry, "addnet" if addnet else "sha256")
-        whole.add_done_callback(lambda done: _pass_on(done, short, lambda digest: digest[:digits]))
-        return short
-
-    def _hash(self, entry: Entry, algorithm: Algorithm) -> Future[str]:
-        place = _stamp_of(entry)
-        known = self._index.hash_of(place, algorithm)
-        if known is not None:
-            future: Future[str] = Future()
-            future.set_result(known)
-            return future
-        with self._lock:
-            pending = self._pending_hashes.get((place, algorithm))
-            if pending is None:
-                pending = self._pending_hashes[place, algorithm] = Future()
-                pending.set_running_or_notify_cancel()  # it is shared: one who waits cannot cancel it for the others
-                computed = self._hasher.hash(entry.path, algorithm)
-                computed.add_done_callback(lambda done: self._hashed(entry, algorithm, done))
-        return pending
-
-    def _hashed(self, entry: Entry, algorithm: Algorithm, computed: Future[str]) -> None:
-        """Keep a hash that was just computed, unless the file changed meanwhile, and hand it to those who wait."""
-        place = _stamp_of(entry)
-        if computed.exception() is None and stamp(entry.path) == place:
-            self._index.save_hash(place, algorithm, computed.result())
-            if algorithm == "sha256" and self._refresh(entry.kind, 0):
-                self._tell(entry.kind)
-        _pass_on(computed, self._pending_hashes.pop((place, algorithm)))
-
-
-def _pass_on(done: Future[str], waiting: Future[str], change: Callable[[str], str] = str) -> None:
-    """Give what one future holds to another."""
-    error = done.exception()
-    if error is not None:
-        waiting.set_exception(error)
-    else:
-        waiting.set_result(change(done.result()))
+    def _hashed(self, kind: Kind) -> None:
+        if self._refresh(kind, 0):
+            self._tell(kind)
 
 
 def _entry(kind: Kind, found: Found, facts: Facts | None, sidecars: Known, hashes: Known) -> Entry:
@@ -334,7 +300,3 @@ def _entry(kind: Kind, found: Found, facts: Facts | None, sidecars: Known, hashe
         sidecar=merged(parts),
         sha256=hashes.get(found.stamp),
     )
-
-
-def _stamp_of(entry: Entry) -> Stamp:
-    return Stamp(str(entry.path), entry.size, entry.mtime_ns)

@@ -12,6 +12,10 @@ from typing import Literal
 
 from modules.params import BadFile, TagbrushError
 
+from .entries import Entry, Kind
+from .index import Index
+from .scan import Stamp, stamp, stamp_of
+
 Algorithm = Literal["sha256", "addnet"]
 
 BLOCK = 1 << 20
@@ -21,7 +25,65 @@ class Closed(TagbrushError):
     """A hash was asked for, or still under way, when the catalogue was closed."""
 
 
-class Hasher:
+class Hashes:
+    """The hashes of files: from the index, or computed one at a time in a thread and put there.
+
+    `on_known` is called from that thread with the kind of a file whose SHA-256 has just become known.
+    """
+
+    def __init__(self, index: Index, on_known: Callable[[Kind], None]) -> None:
+        self._index, self._on_known = index, on_known
+        self._thread = _HashThread()
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[Stamp, Algorithm], Future[str]] = {}
+
+    def close(self) -> None:
+        """Give up what is under way; whoever waits for it gets Closed."""
+        self._thread.close()
+
+    def hash(self, entry: Entry, algorithm: Algorithm) -> Future[str]:
+        """The 64 digits of a file's hash to come; BadFile if the file cannot be read."""
+        known = self._index.hash_of(stamp_of(entry), algorithm)
+        if known is not None:
+            return _future(known)
+        with self._lock:
+            pending = self._pending.get((stamp_of(entry), algorithm))
+            if pending is not None:
+                return pending
+            pending = self._pending[stamp_of(entry), algorithm] = _future()
+        computed = self._thread.hash(entry.path, algorithm)
+        computed.add_done_callback(lambda done: self._computed(entry, algorithm, done))
+        return pending
+
+    def short(self, entry: Entry) -> Future[str]:
+        """The digits that infotexts show (D046): 12 of a LoRA or embedding, 10 of the other kinds.
+
+        Those of a LoRA are what its own metadata says, else the hash of its weights without their header.
+        """
+        is_lora = entry.kind == "lora"
+        if is_lora and (stored := entry.metadata.get("sshs_model_hash")):
+            return _future(stored[:12])
+        digits = 12 if entry.kind in ("lora", "embedding") else 10
+        short = _future()
+        whole = self.hash(entry, "addnet" if is_lora and entry.path.suffix.lower() == ".safetensors" else "sha256")
+        whole.add_done_callback(lambda done: _pass_on(done, short, lambda digest: digest[:digits]))
+        return short
+
+    def _computed(self, entry: Entry, algorithm: Algorithm, computed: Future[str]) -> None:
+        """Keep a hash, unless the file changed meanwhile, and hand it to those who wait."""
+        place = stamp_of(entry)
+        try:
+            if computed.exception() is None and stamp(entry.path) == place:
+                self._index.save_hash(place, algorithm, computed.result())
+                if algorithm == "sha256":
+                    self._on_known(entry.kind)
+        finally:
+            with self._lock:
+                waiting = self._pending.pop((place, algorithm))
+            _pass_on(computed, waiting, str)
+
+
+class _HashThread:
     """A thread, started at the first hash asked for, that never keeps the program from ending."""
 
     def __init__(self) -> None:
@@ -31,8 +93,7 @@ class Hasher:
         self._thread: threading.Thread | None = None
 
     def hash(self, path: Path, algorithm: Algorithm) -> Future[str]:
-        """The hash to come: 64 hexadecimal digits, or BadFile if the file cannot be read."""
-        future: Future[str] = Future()
+        future = _future()
         with self._lock:
             if self._closing.is_set():
                 future.set_exception(Closed("The catalogue is closed."))
@@ -40,30 +101,45 @@ class Hasher:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="catalogue hashes", daemon=True)
                 self._thread.start()
-        self._tasks.put((path, algorithm, future))
+            self._tasks.put((path, algorithm, future))
         return future
 
     def close(self) -> None:
-        """Give up what is under way and what waits."""
         with self._lock:
             self._closing.set()
-            thread = self._thread
-        if thread is not None:
             self._tasks.put(None)
-            thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
             path, algorithm, future = task
-            if not future.set_running_or_notify_cancel():
-                continue
             try:
                 digest = digest_of(path, algorithm, stop=self._closing.is_set)
-            except (OSError, TagbrushError) as error:
-                reason = error if isinstance(error, TagbrushError) else BadFile(path, f"cannot be read: {error}.")
-                future.set_exception(reason)
+            except Closed as error:
+                future.set_exception(error)
+            except OSError as error:
+                future.set_exception(BadFile(path, f"cannot be read: {error.strerror or error}."))
             else:
                 future.set_result(digest)
+
+
+def _future(result: str | None = None) -> Future[str]:
+    """A future that those who wait for it cannot cancel for one another, with its result if that is known."""
+    future: Future[str] = Future()
+    future.set_running_or_notify_cancel()
+    if result is not None:
+        future.set_result(result)
+    return future
+
+
+def _pass_on(done: Future[str], waiting: Future[str], change: Callable[[str], str]) -> None:
+    """Give what one future holds to another."""
+    error = done.exception()
+    if error is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(change(done.result()))
 
 
 def digest_of(path: Path, algorithm: Algorithm = "sha256", stop: Callable[[], bool] = lambda: False) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from .entries import Kind
+from .entries import Entry, Kind
 from .natural import natural_key
 
 SUFFIXES: Mapping[Kind, frozenset[str]] = MappingProxyType(
@@ -96,6 +96,11 @@ def stamp(path: str | Path) -> Stamp | None:
     except OSError:
         return None
     return Stamp(str(path), status.st_size, status.st_mtime_ns)
+
+
+def stamp_of(entry: Entry) -> Stamp:
+    """The stamp that the entry's file had when the entry was made."""
+    return Stamp(str(entry.path), entry.size, entry.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)

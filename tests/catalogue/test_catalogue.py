@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import watchfiles
 
-from modules.catalogue import Catalogue, Folders
+from modules.catalogue import Catalogue, Facts, Folders
 from modules.catalogue import catalogue as catalogue_module
 from modules.catalogue import watch as watch_module
 from modules.params import BadFile
@@ -205,6 +205,24 @@ def test_a_catalogue_that_is_not_thorough_examines_what_it_is_asked_for(
         assert [entry.examined for entry in catalogue.entries("lora")] == [False] * 3
         assert catalogue.find("lora", "1").family == "sd1"  # type: ignore[union-attr]
         assert not catalogue._background
+
+
+def test_files_that_stay_locked_do_not_keep_the_background_busy(
+    catalogue: Catalogue, loras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(kind: str, path: Path) -> Facts:
+        return Facts(error="cannot be read", is_fleeting=True)
+
+    monkeypatch.setattr(catalogue_module, "examine", locked)
+    monkeypatch.setattr(catalogue_module, "PATIENCE", -1.0)
+    for number in range(3):
+        write_tensors(loras / f"{number}.safetensors", LORA)
+    catalogue.entries("lora")
+    deadline = time.monotonic() + 10
+    while catalogue._background and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not catalogue._background
+    assert {entry.error for entry in catalogue.entries("lora")} == {"cannot be read"}
 
 
 # Hashes
