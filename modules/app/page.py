@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -18,7 +21,14 @@ from modules.api import Services
 log = logging.getLogger(__name__)
 
 UI = Path(__file__).resolve().parents[1] / "ui"
-ASSETS = (".js", ".css", ".svg", ".png", ".woff2")
+ASSETS = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".woff2": "font/woff2",
+}
+"""What is served, by its ending, and as what: the registry of Windows may say otherwise."""
 
 Mount = Callable[[FastAPI, Services], object]
 
@@ -45,17 +55,27 @@ class PageGate:
         """Build the page in a thread, serve it, and end it when the server closes."""
         if self._mount is None:
             return
-        app = FastAPI(openapi_url=None)
-        try:
-            await asyncio.to_thread(self._mount, app, self._services)
-        except Exception as error:
-            # The edge to the page: whatever breaks there, the API and the queue go on.
-            log.exception("The page could not be built")
-            self._services.page.state, self._services.page.message = "failed", f"{type(error).__name__}: {error}"
+        app, built = FastAPI(openapi_url=None), asyncio.Event()
+        tell = partial(asyncio.get_running_loop().call_soon_threadsafe, built.set)
+        # A daemon: nobody who stops the server waits for an import.
+        threading.Thread(target=self._build, args=(app, self._mount, tell), name="page", daemon=True).start()
+        await built.wait()
+        if self._services.page.state == "failed":
             return
         async with app.router.lifespan_context(app):
             self._page, self._services.page.state = app, "ready"
             await self._services.closing.wait()
+
+    def _build(self, app: FastAPI, mount: Mount, tell: Callable[[], object]) -> None:
+        """Build the page into `app` and tell when that is over."""
+        try:
+            mount(app, self._services)
+        except Exception as error:
+            # The edge to the page: whatever breaks there, the API and the queue go on.
+            log.exception("The page could not be built")
+            self._services.page.state, self._services.page.message = "failed", f"{type(error).__name__}: {error}"
+        with suppress(RuntimeError):  # the server has ended meanwhile
+            tell()
 
     def _placeholder(self, path: str) -> Response:
         if path != "/":
@@ -70,11 +90,12 @@ class Assets(StaticFiles):
     """The page's own scripts, styles and drawings, asked for anew each time, so that an update shows at once."""
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        return super().lookup_path(path) if path.endswith(ASSETS) else ("", None)
+        return super().lookup_path(path) if path.endswith(tuple(ASSETS)) else ("", None)
 
-    def file_response(self, *args: object, **options: object) -> Response:
-        response = super().file_response(*args, **options)  # type: ignore[arg-type]
+    def file_response(self, full_path: str | os.PathLike[str], *args: object, **options: object) -> Response:
+        response = super().file_response(full_path, *args, **options)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "no-cache"
+        response.headers["Content-Type"] = ASSETS[Path(full_path).suffix]
         return response
 
 
