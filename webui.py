@@ -8,7 +8,10 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit("Tagbrush needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
 
-from modules.bootstrap import main
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        from modules.bootstrap import main
+
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
