@@ -1,6 +1,5 @@
 """The pipeline: what a request means, and the story from there to finished pictures."""
 
-from .memory import OutOfMemory
 from .planning import plan
 from .plans import Batch, NetworkUse, Plan, Start
 from .ports import Control, FinishedPicture, Reporter, Resources
@@ -11,7 +10,6 @@ __all__ = [
     "Control",
     "FinishedPicture",
     "NetworkUse",
-    "OutOfMemory",
     "Plan",
     "Reporter",
     "Resources",

@@ -17,7 +17,6 @@ from modules.sampling import Course, Guidance, ImageNoise, Predict, Step, plot_c
 
 from .applied import apply_networks, load_networks, load_words
 from .infotext import Hashes, describe_picture
-from .memory import told_when_memory_ends
 from .pictures import fit, preview_image, read_picture, to_image, to_pixels
 from .plans import Batch, Plan
 from .ports import Control, FinishedPicture, Reporter, Resources
@@ -40,8 +39,7 @@ def generate(plan: Plan, resources: Resources, control: Control, report: Reporte
     with torch.inference_mode():
         for number, batch in enumerate(plan.batches):
             control.skipped = False
-            with told_when_memory_ends(plan, len(batch.indices), model.device):
-                job.make(number, batch, model, course)
+            job.make(number, batch, model, course)
             if control.interrupted:
                 break
 
