@@ -137,7 +137,7 @@ def _checkpoint(name: str, catalogue: Catalogue) -> Entry:
     if name:
         found = catalogue.find_checkpoint(name)
         if found is None:
-            raise UnknownName("Checkpoint", name, [entry.title for entry in known])
+            raise UnknownName("Checkpoint", name, [entry.insert for entry in known])
         return found
     if not known:
         folders = ", ".join(str(folder) for folder in catalogue.folders.checkpoints)
