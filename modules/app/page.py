@@ -71,6 +71,8 @@ class PageGate:
         try:
             mount(app, self._services)
         except Exception as error:
+            if self._services.closing.is_set():
+                return
             # The edge to the page: whatever breaks there, the API and the queue go on.
             log.exception("The page could not be built")
             self._services.page.state, self._services.page.message = "failed", f"{type(error).__name__}: {error}"

@@ -179,6 +179,8 @@ class Supervisor:
         process, self._process = self._process, None
         if process is not None:
             process.hang_up()
+            if not self._health.is_ready:
+                process.kill()  # it is deep in imports, where it hears late, and has nothing to lose
             if not process.join(self._patience.to_end):
                 process.kill()
                 process.join(self._patience.to_end)
