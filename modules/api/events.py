@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from modules.jobs import Event, Listener
+from modules.jobs import Event, Job, Listener
 
 from .errors import MISSING
 from .services import Bound, Services
@@ -26,6 +26,11 @@ reconnection. Of the others only the latest of each kind is sent to a listener t
 """
 
 
+def _known(services: Bound, job_id: str) -> Job:
+    """The job of the path; looked up before the stream begins, so that an unknown one is answered with 404."""
+    return services.jobs.get(job_id)
+
+
 @router.get("/events", response_class=EventSourceResponse, summary="Everything that happens", description=STREAM)
 async def events(services: Bound, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
     async for event in _stream(services, _number(last_event_id), None):
@@ -39,9 +44,10 @@ async def events(services: Bound, last_event_id: LastEventId = None) -> AsyncIte
     summary="What happens to one job",
     description="Begins with the job as it is; ends after the event that tells of its end.",
 )
-async def job_events(services: Bound, job_id: str, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
-    await asyncio.to_thread(services.jobs.get, job_id)
-    async for event in _stream(services, _number(last_event_id), job_id):
+async def job_events(
+    services: Bound, job: Annotated[Job, Depends(_known)], last_event_id: LastEventId = None
+) -> AsyncIterator[ServerSentEvent]:
+    async for event in _stream(services, _number(last_event_id), job.id):
         yield event
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::\d+)?", re.ASCII)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -92,10 +94,8 @@ def refusal(headers: Headers, hosts: Hosts) -> str | None:
 
 def _name(host: str) -> str:
     """`host` without port and brackets, in lower case; empty for what is no host at all."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").casefold()
-    except ValueError:
-        return ""
+    match = _HOST.fullmatch(host.casefold())
+    return match["address"] or match["name"] if match else ""
 
 
 def _is_address(name: str) -> bool:

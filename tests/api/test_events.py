@@ -1,0 +1,151 @@
+"""The event stream, over a real connection."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from modules.api import Services
+from modules.app.server import Server
+from modules.jobs import Event
+
+
+@dataclass(frozen=True)
+class Heard:
+    kind: str
+    data: Any
+    id: int | None
+
+
+@pytest.fixture
+def http(port: int) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        yield client
+
+
+@contextmanager
+def listening(http: httpx.Client, path: str = "/tagbrush/v1/events", **headers: str) -> Iterator[Iterator[Heard]]:
+    with http.stream("GET", path, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield _heard(answer.iter_lines())
+
+
+def _heard(lines: Iterator[str]) -> Iterator[Heard]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(": ")
+        if line:
+            fields[key] = value
+        elif "event" in fields:
+            yield Heard(fields["event"], json.loads(fields["data"]), int(fields["id"]) if "id" in fields else None)
+            fields = {}
+
+
+def submit(http: httpx.Client, prompt: str = "a cat") -> str:
+    return http.post("/tagbrush/v1/jobs", json={"task": "txt2img", "prompt": prompt}).json()["id"]
+
+
+def is_end(event: Heard) -> bool:
+    return event.kind == "job" and event.data["finished"] is not None
+
+
+def until_end(events: Iterator[Heard]) -> list[Heard]:
+    heard = []
+    for event in events:
+        heard.append(event)
+        if is_end(event):
+            return heard
+    raise AssertionError(f"the stream ended: {heard}")
+
+
+def test_a_stream_begins_with_how_things_stand(http: httpx.Client) -> None:
+    job = submit(http, "wait")
+    with listening(http) as events:
+        first = next(events)
+    assert first.kind == "snapshot"
+    assert first.data["worker"]["state"] == "ready"
+    assert [item["id"] for item in first.data["jobs"]] == [job]
+
+
+def test_a_job_is_told_from_its_submission_to_its_end(http: httpx.Client) -> None:
+    with listening(http) as events:
+        next(events)
+        job = submit(http)
+        heard = [event for event in until_end(events) if event.kind in ("job", "picture")]
+    assert [event.data["state"] for event in heard if event.kind == "job"] == ["queued", "running", "done"]
+    assert all(event.data.get("job_id", event.data.get("id")) == job for event in heard)
+    assert [event.id for event in heard] == sorted(event.id for event in heard if event.id is not None)
+
+
+def test_a_listener_that_comes_back_gets_what_it_missed(http: httpx.Client) -> None:
+    with listening(http) as events:
+        seen = next(events).id
+    with listening(http, f"/tagbrush/v1/jobs/{submit(http)}/events") as events:
+        until_end(events)
+    with listening(http, **{"Last-Event-ID": str(seen)}) as events:
+        snapshot, *missed = until_end(events)
+    assert (snapshot.kind, snapshot.id) == ("snapshot", None)
+    assert [event.kind for event in missed] == ["job", "job", "picture", "job"]
+    assert [event.id for event in missed] == list(range(seen + 1, seen + 5))
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "99999999", "1e9", ""])
+def test_a_foreign_event_id_is_no_hindrance(http: httpx.Client, last: str) -> None:
+    with listening(http, **{"Last-Event-ID": last}) as events:
+        assert next(events).kind == "snapshot"
+
+
+def test_the_stream_of_one_job_ends_with_it_and_tells_of_no_other(http: httpx.Client) -> None:
+    job, other = submit(http, "wait"), submit(http)
+    with listening(http, f"/tagbrush/v1/jobs/{job}/events") as events:
+        assert next(events).data["state"] in ("queued", "running")
+        http.post(f"/tagbrush/v1/jobs/{job}/interrupt")
+        heard = list(events)
+    assert is_end(heard[-1])
+    assert other not in {event.data.get("job_id", event.data.get("id")) for event in heard}
+
+
+def test_the_stream_of_a_job_that_is_over_tells_its_end_alone(http: httpx.Client) -> None:
+    job = submit(http)
+    with listening(http, f"/tagbrush/v1/jobs/{job}/events") as events:
+        until_end(events)
+    with listening(http, f"/tagbrush/v1/jobs/{job}/events") as events:
+        assert [event.data["state"] for event in events] == ["done"]
+
+
+def test_a_change_of_the_catalogue_is_told(http: httpx.Client, services: Services) -> None:
+    with listening(http) as events:
+        next(events)
+        services.jobs.files_changed("lora")
+        assert next(event for event in events if event.kind == "catalogue").data == {"kind": "lora"}
+
+
+def test_listeners_that_leave_are_forgotten(http: httpx.Client, services: Services) -> None:
+    for _ in range(5):
+        with listening(http) as events:
+            next(events)
+    deadline = time.monotonic() + 10
+    while services.jobs._bus._listeners and time.monotonic() < deadline:
+        services.jobs._bus.publish(Event("worker", {}))
+        time.sleep(0.05)
+    assert not services.jobs._bus._listeners
+
+
+def test_streams_and_waiting_clients_end_when_the_server_does(http: httpx.Client, server: Server) -> None:
+    begun = time.monotonic()
+    with ThreadPoolExecutor() as pool, listening(http) as events:
+        next(events)
+        waiting = pool.submit(http.post, "/sdapi/v1/txt2img", json={"prompt": "wait"})
+        next(event for event in events if event.kind == "progress")
+        server.should_exit = True
+        assert all(event.kind in ("job", "queue", "progress") for event in events)
+        assert "waits in its queue" in waiting.result().json()["detail"]
+    assert time.monotonic() - begun < 5
