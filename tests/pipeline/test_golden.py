@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,30 @@ def test_a_picture_is_the_references(
     assert [picture.seed for picture in person.pictures] == case["all_seeds"]
     for picture, text in zip(person.pictures, case["infotexts"], strict=False):
         _assert_same_text(picture.infotext, text)
+
+
+def _v_cases() -> Iterator[Any]:
+    """Those of a v-prediction model, but LCM's: there the reference takes v for noise."""
+    for case in golden("sampling_models.json")["cases"]:
+        options = dict(case["opts"])
+        is_v = options.pop("sd_model_checkpoint", "") == "tiny_v" and case["args"]["sampler_name"] != "LCM"
+        if is_v and _is_possible(case | {"opts": options}):
+            yield pytest.param(case, id=case["name"])
+
+
+@pytest.mark.parametrize("case", list(_v_cases()))
+def test_a_picture_of_a_v_prediction_model_is_the_references(
+    case: dict[str, Any], worker: Worker, catalogue: Catalogue, latents: list[torch.Tensor]
+) -> None:
+    """The weights are those of a noise-prediction model, so that rounding is amplified 20,000 times."""
+    request = make_request({"task": case["kind"], **case["args"]})
+    settings = Settings(randn_source="CPU", live_previews_enable=False)
+    person = Person()
+    seeing_v = replace(worker, model=replace(worker.model, prediction_type="v"))
+    generate(plan(request, settings, catalogue, worker.tokenizer), seeing_v, person, person)
+    with np.load(GOLDEN / "sampling_models_latents.npz") as arrays:
+        expected = np.concatenate([arrays[entry["key"]] for entry in case["latents"]])
+    np.testing.assert_allclose(torch.cat(latents).numpy(), expected, rtol=0, atol=0.15)
 
 
 def _psnr(image: Image.Image, path: Any) -> float:
