@@ -5,12 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modules.catalogue import Catalogue
-from modules.params import UnknownName
+from modules.catalogue import Catalogue, Entry
+from modules.params import BadFile, UnknownName
+
+from .services import Services
+
+CHOSEN_BY_ITSELF = ("", "Automatic", "None")
+
+
+def check_job(services: Services, overrides: Mapping[str, Any]) -> None:
+    """As `check_checkpoint`, for a job that is submitted now with these `overrides`."""
+    settings = services.jobs.settings().model_dump(include={"sd_model_checkpoint", "sd_vae"})
+    check_checkpoint(services.catalogue, {**settings, **overrides})
 
 
 def check_checkpoint(catalogue: Catalogue, settings: Mapping[str, Any]) -> None:
-    """Raise UnknownName if `settings` choose a checkpoint or VAE that is not there."""
-    name = settings.get("sd_model_checkpoint")
-    if name and catalogue.find_checkpoint(str(name)) is None:
-        raise UnknownName("Checkpoint", str(name), (entry.title for entry in catalogue.entries("checkpoint")))
+    """Nothing, if the checkpoint and VAE that `settings` choose can be used.
+
+    Raises UnknownName where there is none of that name, BadFile where the file is known to be no good.
+    """
+    checkpoint, vae = str(settings.get("sd_model_checkpoint") or ""), str(settings.get("sd_vae") or "")
+    if checkpoint:
+        _check("Checkpoint", checkpoint, catalogue.find_checkpoint(checkpoint), catalogue.entries("checkpoint"))
+    if vae not in CHOSEN_BY_ITSELF:
+        _check("VAE", vae, catalogue.find("vae", vae), catalogue.entries("vae"))
+
+
+def _check(kind: str, name: str, found: Entry | None, known: tuple[Entry, ...]) -> None:
+    if found is None:
+        raise UnknownName(kind, name, (entry.title for entry in known))
+    if found.error is not None:
+        raise BadFile(found.path, found.error)

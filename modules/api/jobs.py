@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from modules.jobs import Job
 from modules.params import Request
 
-from .checks import check_checkpoint
+from .checks import check_job
 from .errors import MISSING, RESPONSES, NotFound
 from .services import Bound
 
@@ -56,7 +56,7 @@ def submit(
 
     Follow it with `GET /tagbrush/v1/jobs/{id}/events`.
     """
-    check_checkpoint(services.catalogue, request.override_settings)
+    check_job(services, request.override_settings)
     job = services.jobs.submit(request, key=idempotency_key)
     response.headers["Location"] = f"/tagbrush/v1/jobs/{job.id}"
     return job

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from modules.jobs import Job, JobState
 
 from . import compat
-from .checks import check_checkpoint
+from .checks import check_job
 from .errors import RESPONSES, JobFailed
 from .events import until_closing
 from .services import Bound, Services
@@ -68,7 +68,7 @@ async def _generate(services: Services, payload: compat.Quirks, task: str) -> co
 
 
 def _submit(services: Services, translated: compat.Translated) -> Job:
-    check_checkpoint(services.catalogue, translated.request.override_settings)
+    check_job(services, translated.request.override_settings)
     job = services.jobs.submit(translated.request)
     if translated.lasting:
         services.jobs.change_settings(translated.lasting)
