@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -47,13 +48,13 @@ class Report:
             )
         )
 
-    def preview(self, image: Image.Image) -> None:
+    def preview(self, draw: Callable[[], Image.Image]) -> None:
         """Show the picture so far, unless the last one was shown only just now."""
         now = time.monotonic()
         if now - self._last_preview < _SECONDS_BETWEEN_PREVIEWS:
             return
         self._last_preview = now
-        self._send(Preview(job_id=self.job_id, data=_jpeg(image)))
+        self._send(Preview(job_id=self.job_id, data=_jpeg(draw())))
 
     def picture(self, finished: FinishedPicture) -> None:
         """Save the picture and tell where it is. Raises SaveFailed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -58,8 +59,8 @@ class Reporter(Protocol):
     def progress(self, batch: int, batches: int, step: int, steps: int, images_done: int, images: int) -> None:
         """`step` of `steps` are done of `batch`, counted from 0; `images_done` of the job's `images` are finished."""
 
-    def preview(self, image: Image.Image) -> None:
-        """What the batch looks like so far, in one small picture."""
+    def preview(self, draw: Callable[[], Image.Image]) -> None:
+        """`draw` gives a small picture of the batch so far; it waits for the device, so it is not drawn in vain."""
 
     def picture(self, picture: FinishedPicture) -> None:
         """A picture is finished."""

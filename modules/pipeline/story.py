@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -118,7 +119,7 @@ class _Job:
             if self.is_stopped:
                 return Step(done, step.denoised, step.denoised)
             if self.plan.preview_every and done % self.plan.preview_every == 0:
-                self.report.preview(preview_image(model, step.denoised))
+                self.report.preview(partial(preview_image, model, step.denoised))
         return end
 
     @property

@@ -65,8 +65,8 @@ class Person:
         self.interrupted = self.interrupted or (batch, step) == self.interrupt_at
         self.skipped = self.skipped or (batch, step) == self.skip_at
 
-    def preview(self, image: Image.Image) -> None:
-        self.previews.append(image)
+    def preview(self, draw: Callable[[], Image.Image]) -> None:
+        self.previews.append(draw())
 
     def picture(self, picture: FinishedPicture) -> None:
         self.pictures.append(picture)

@@ -273,7 +273,7 @@ class TestFailures:
 
     def test_whoever_reports_may_fail_too(self, worker: Worker) -> None:
         class Deaf(Person):
-            def preview(self, image: Image.Image) -> None:
+            def preview(self, draw: Callable[[], Image.Image]) -> None:
                 raise BrokenPipeError
 
         person = Deaf()
