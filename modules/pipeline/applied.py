@@ -14,8 +14,8 @@ from modules.models import Live, Model, Pass, Patch, PatchError, patched
 from modules.networks import Embedding, Lora, NetworkCache, describe, describe_partial
 from modules.params import TagbrushError
 
+from .named import Tell
 from .plans import NetworkUse
-from .words import Tell
 
 
 @dataclass(frozen=True, eq=False)

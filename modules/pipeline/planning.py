@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import cycle, groupby
 from types import MappingProxyType
 
 from modules.catalogue import Catalogue, Entry
@@ -12,6 +12,7 @@ from modules.models import Pass
 from modules.params import (
     BadRequest,
     Img2ImgRequest,
+    SamplerInfo,
     Settings,
     TagbrushError,
     Txt2ImgRequest,
@@ -22,8 +23,8 @@ from modules.params import (
 from modules.prompt import ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt, strip_comments
 from modules.sampling import needs_uncond
 
+from .named import Tell, find_embedding_files, find_networks
 from .plans import Batch, NetworkUse, Plan, Start
-from .words import Tell, find_embedding_files, find_networks
 
 AnyRequest = Txt2ImgRequest | Img2ImgRequest
 NATIVE_SIZES: Mapping[str, tuple[int, int]] = MappingProxyType({"sd2": (768, 768), "sdxl": (1024, 1024)})
@@ -54,25 +55,18 @@ def plan(
     tell: Tell = notices.setdefault
     checkpoint = _checkpoint(settings.sd_model_checkpoint, catalogue)
     width, height = _size(request, checkpoint, tell)
-    sampler, named_schedule = find_sampler(request.sampler_name)
-    schedule = (named_schedule or find_schedule(request.scheduler)).label
-    if schedule == "Automatic" or sampler.timesteps:
-        schedule = sampler.default_schedule
+    sampler, schedule = _sampler(request, tell)
     cfg_scale = next(value for value in (request.cfg_scale, checkpoint.cfg_scale, CFG_SCALE) if value is not None)
-    calls = request.steps * (2 if sampler.second_order else 1)
-    prompt, negative = _prompts(request, calls, styles, tell)
+    prompt, negative = _prompts(request, request.steps * (2 if sampler.second_order else 1), styles, tell)
     networks = find_networks(prompt, Pass.BOTH, catalogue, tell)
     networks += _of_negative(prompt, find_networks(negative, Pass.UNCOND, catalogue, tell), cfg_scale, tell)
     embeddings = find_embedding_files(
         (prompt, negative), catalogue, tokenizer, width=checkpoint.width, mode=settings.emphasis, tell=tell
     )
-    inits, size = _inits(request)
-    images = size * request.n_iter
+    size, inits = _batch_size(request), _inits(request)
     pictures = [
-        Picture(
-            index, (request.seed + index) % SEEDS, prompt, negative, inits[index % len(inits)], networks, embeddings
-        )
-        for index in range(images)
+        Picture(index, (request.seed + index) % SEEDS, prompt, negative, init, networks, embeddings)
+        for index, init in zip(range(size * request.n_iter), cycle(inits), strict=False)
     ]
     return Plan(
         task=request.task,
@@ -90,7 +84,7 @@ def plan(
         randn_source=settings.randn_source,
         eta_noise_seed_delta=settings.eta_noise_seed_delta,
         preview_every=max(settings.show_progress_every_n_steps, 0) if settings.live_previews_enable else 0,
-        images=images,
+        images=len(pictures),
         batches=split_batches(pictures, size, skip_indices),
         start=_start(request, settings),
         notices=tuple(notices),
@@ -167,6 +161,16 @@ def _size(request: AnyRequest, checkpoint: Entry, tell: Tell) -> tuple[int, int]
     return width, height
 
 
+def _sampler(request: AnyRequest, tell: Tell) -> tuple[SamplerInfo, str]:
+    """The sampler and the label of its schedule; what "Automatic" means is decided."""
+    sampler, named_schedule = find_sampler(request.sampler_name)
+    if sampler.timesteps and request.steps == 1 and not isinstance(request, Img2ImgRequest):
+        tell(f"{sampler.name} makes one step less than asked for: with 1 step the picture is noise. Ask for more.")
+    schedule = (named_schedule or find_schedule(request.scheduler)).label
+    is_open = schedule == "Automatic" or sampler.timesteps
+    return sampler, sampler.default_schedule if is_open else schedule
+
+
 def _prompts(
     request: AnyRequest, calls: int, styles: Mapping[str, Style], tell: Tell
 ) -> tuple[ParsedPrompt, ParsedPrompt]:
@@ -194,19 +198,24 @@ def _of_negative(
     return ()
 
 
-def _inits(request: AnyRequest) -> tuple[tuple[str | None, ...], int]:
-    """The pictures to start from, one after the other, and how many pictures a batch has."""
+def _inits(request: AnyRequest) -> tuple[str | None, ...]:
+    """The pictures to start from, used in turn; None is noise alone."""
     if not isinstance(request, Img2ImgRequest):
-        return (None,), request.batch_size
+        return (None,)
     if not request.init_images:
         raise BadRequest("img2img needs a picture to start from, and got none. Add one, or use txt2img.")
-    count = len(request.init_images)
-    if count > 1 and count > request.batch_size:
+    return request.init_images
+
+
+def _batch_size(request: AnyRequest) -> int:
+    """How many pictures are made together: one for each picture to start from, if there are several."""
+    count = len(_inits(request))
+    if count > max(request.batch_size, 1):
         raise BadRequest(
             f"There are {count} pictures to start from, but a batch has {request.batch_size}. "
             f"Set the batch size to {count}, or give one picture."
         )
-    return request.init_images, count if count > 1 else request.batch_size
+    return count if count > 1 else request.batch_size
 
 
 def _start(request: AnyRequest, settings: Settings) -> Start | None:

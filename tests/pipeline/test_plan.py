@@ -94,6 +94,10 @@ class TestSampler:
     def test_ddim_knows_no_schedule(self, make_plan: Planner) -> None:
         assert make_plan(sampler_name="DDIM", scheduler="Karras").schedule == "Automatic"
 
+    def test_ddim_in_one_step_is_told_to_be_noise(self, make_plan: Planner) -> None:
+        assert "with 1 step the picture is noise" in only(make_plan(sampler_name="DDIM", steps=1))
+        assert make_plan(sampler_name="DDIM", steps=2).notices == ()
+
 
 def test_a_size_between_latents_is_cut_and_told(make_plan: Planner) -> None:
     made = make_plan(width=100, height=71)
