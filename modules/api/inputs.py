@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from modules.images import MAX_BYTES, open_picture
+from modules.images import MAX_BYTES, open_picture, whole_picture
 
 from .errors import MISSING, RESPONSES
 from .services import Bound
@@ -39,7 +39,7 @@ class StoredInput(BaseModel):
 async def upload(services: Bound, request: Request) -> StoredInput:
     """Stores the body's bytes, a PNG, JPEG or WebP, and gives the id for `init_images`."""
     data = await read_body(request)
-    width, height = (await run_in_threadpool(open_picture, data)).size
+    width, height = (await run_in_threadpool(whole_picture, data)).size
     return StoredInput(id=await run_in_threadpool(services.jobs.add_input, data), width=width, height=height)
 
 

@@ -1,6 +1,6 @@
 """Pictures: files with their infotext inside, taking pictures in from outside, resizing and grids."""
 
-from .decode import MAX_BYTES, BadPicture, decode_base64, decode_picture, flattened, open_picture
+from .decode import MAX_BYTES, BadPicture, decode_base64, decode_picture, flattened, open_picture, whole_picture
 from .files import SaveFailed, save_picture, write_atomically
 from .grid import grid
 from .metadata import PictureText, encode, read_metadata
@@ -25,5 +25,6 @@ __all__ = [
     "resize_image",
     "save_picture",
     "thumbnail",
+    "whole_picture",
     "write_atomically",
 ]

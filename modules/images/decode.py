@@ -22,6 +22,8 @@ _DATA_URI = re.compile(r"data:[^,]{0,200}?,", re.IGNORECASE)
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 """What Pillow raises over damaged files, according to format and damage."""
 
+DAMAGED = "The picture is damaged or cut off. Choose another, or save it again."
+
 
 class BadPicture(TagbrushError):
     """A picture that cannot be read, or is too large to be."""
@@ -59,17 +61,26 @@ def open_picture(data: bytes) -> Image.Image:
     return image
 
 
+def whole_picture(data: bytes) -> Image.Image:
+    """The picture with all its pixels; raises BadPicture, also where a download broke off."""
+    image = open_picture(data)
+    try:
+        image.load()
+    except DAMAGE as error:
+        raise BadPicture(DAMAGED) from error
+    return image
+
+
 def decode_picture(source: bytes | str) -> Image.Image:
     """The RGB picture of a file's bytes, a data URI or base64 text: upright, and on white where it is transparent.
 
     Of an animation the first picture. Raises BadPicture.
     """
-    image = open_picture(decode_base64(source) if isinstance(source, str) else source)
+    image = whole_picture(decode_base64(source) if isinstance(source, str) else source)
     try:
-        image.load()
         upright = ImageOps.exif_transpose(image)
     except DAMAGE as error:
-        raise BadPicture("The picture is damaged or cut off. Choose another, or save it again.") from error
+        raise BadPicture(DAMAGED) from error
     return flattened(upright)
 
 

@@ -135,7 +135,7 @@ def test_an_uploaded_picture_comes_back_and_starts_an_img2img(client: TestClient
     assert job["state"] == "done"
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", png()[:20], b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
+@pytest.mark.parametrize("data", [b"", b"hello", png()[:20], png()[:70], b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
 def test_an_upload_that_is_no_picture_is_refused(client: TestClient, data: bytes) -> None:
     assert client.post("/tagbrush/v1/inputs", content=data).status_code == 422
 
