@@ -5,6 +5,7 @@ Only the standard library is used here, since nothing else is installed yet.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -23,6 +24,8 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 CUDA_INDEX = "https://download.pytorch.org/whl/cu130"
+MENDED = "TAGBRUSH_MENDED"
+"""The variable that tells a start that it comes after a repair."""
 
 
 class SetupError(Exception):
@@ -79,15 +82,19 @@ def has_nvidia_card() -> bool:
 
 
 def missing(environment: Environment, wanted: Sequence[str]) -> list[str]:
-    """Those of `wanted` (`name==version`) that the environment does not hold in full; reads no file but the record."""
+    """Those of `wanted` (`name==version`) that the environment does not hold in full; reads no file but the record.
+
+    All of them if anything that was installed is gone: any of them may need it.
+    """
     if not environment.python.exists():
         return list(wanted)
     try:
         recorded = set(json.loads(environment.record.read_text(encoding="utf-8"))["installed"])
     except (OSError, ValueError, KeyError, TypeError):
-        recorded = set()
-    held = recorded & set(unpacked(environment.packages))
-    return [need for need in wanted if need not in held]
+        return list(wanted)
+    if recorded - set(unpacked(environment.packages)):
+        return list(wanted)
+    return [need for need in wanted if need not in recorded]
 
 
 def unpacked(packages: Path) -> Iterator[str]:
@@ -95,6 +102,19 @@ def unpacked(packages: Path) -> Iterator[str]:
     for folder in packages.glob("*.dist-info"):
         name, _, version = folder.name.removesuffix(".dist-info").partition("-")
         yield f"{re.sub(r'[-_.]+', '-', name).lower()}=={version.partition('+')[0]}"
+
+
+def damaged(packages: Path) -> Iterator[Path]:
+    """The record folder of every distribution of which a file is missing or has another size than it had."""
+    for folder in packages.glob("*.dist-info"):
+        try:
+            with (folder / "RECORD").open(encoding="utf-8", newline="") as file:
+                sizes = [(path, int(size)) for path, _, size in csv.reader(file) if size]
+            whole = all((packages / path).stat().st_size == size for path, size in sizes)
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            yield folder
 
 
 def prepare(environment: Environment, extras: Sequence[str] = ()) -> None:
@@ -108,12 +128,14 @@ def prepare(environment: Environment, extras: Sequence[str] = ()) -> None:
         return
     if not _runs(environment.python):
         _make(environment)
-    known = [need for need in requirements(environment.root) if need not in needed]
     environment.record.unlink(missing_ok=True)
+    for folder in list(damaged(environment.packages)):
+        _remove(folder)  # so that pip sees what must be unpacked again
     say(f"Installing {len(needed)} packages into {environment.folder} (this happens once) ...")
     started = time.monotonic()
     _install(environment, needed)
-    environment.record.write_text(json.dumps({"installed": sorted({*known, *wanted})}, indent=1), encoding="utf-8")
+    installed = sorted(unpacked(environment.packages))
+    environment.record.write_text(json.dumps({"installed": installed}, indent=1), encoding="utf-8")
     say(f"Installed in {time.monotonic() - started:.0f} s.")
 
 
@@ -129,18 +151,32 @@ def _runs(python: Path) -> bool:
 def _make(environment: Environment) -> None:
     if environment.folder.exists():
         say("The environment in .venv is broken or unfinished; making it anew ...")
-        shutil.rmtree(environment.folder)
+        _remove(environment.folder)
     else:
         say("Making the private environment .venv ...")
     made = subprocess.run(
-        [sys.executable, "-m", "venv", str(environment.folder)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "venv", str(environment.folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if made.returncode != 0:
-        reason = (made.stdout + made.stderr).strip() or f"exit code {made.returncode}"
+        reason = made.stdout.strip() or f"exit code {made.returncode}"
         raise SetupError(
             f"{environment.folder} could not be made with {sys.executable}:\n{reason}\n"
             "On Debian and Ubuntu, install python3-venv; else check that the folder can be written."
         )
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise SetupError(
+            f"{folder} is broken and cannot be removed: {error}. Stop every other Tagbrush, delete it and start again."
+        ) from error
 
 
 def _install(environment: Environment, needed: Sequence[str]) -> None:
@@ -162,8 +198,8 @@ def _pip(environment: Environment, arguments: Sequence[str]) -> None:
         assert pip.stdout is not None
         with _clock():
             for line in pip.stdout:
-                if line.startswith("ERROR:"):
-                    errors.append(line.removeprefix("ERROR:").strip())
+                if line.startswith(("ERROR:", "HINT:")):
+                    errors.append(line.partition(":")[2].strip())
                 elif progress := progress_line(line):
                     say(progress)
     if pip.returncode != 0:
@@ -185,7 +221,7 @@ def failure(errors: Sequence[str], code: int) -> str:
     text = "\n".join(errors)
     named = re.search(r"No matching distribution found for (\S+)|requirement (\S+)", text)
     which = next((group for group in named.groups() if group), "a package") if named else "a package"
-    why = errors[0] if errors else f"pip ended with exit code {code}"
+    why = text or f"pip ended with exit code {code}"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     return (
         f"{which} could not be installed: {why}\n"
@@ -235,6 +271,19 @@ def run(python: Path, arguments: Sequence[str]) -> int:
             continue
 
 
+def mend(environment: Environment, error: ImportError, arguments: Sequence[str]) -> int:
+    """Start anew from the interpreter that made the environment, which finds and repairs what is damaged; but once."""
+    if (error.name or "modules").partition(".")[0] == "modules":
+        raise error
+    if os.environ.get(MENDED):
+        say(f"Tagbrush cannot start: {error}. Delete {environment.folder} and start again.")
+        return 1
+    say(f"The environment in .venv is damaged ({error}); repairing it ...")
+    environment.record.unlink(missing_ok=True)
+    os.environ[MENDED] = "1"
+    return run(Path(sys._base_executable), [str(ROOT / "webui.py"), *arguments])
+
+
 def leave(code: int) -> NoReturn:
     """End at once: taking a thousand imported modules apart would hold the terminal up for a second."""
     sys.stdout.flush()
@@ -245,8 +294,10 @@ def leave(code: int) -> NoReturn:
 def main(arguments: Sequence[str]) -> int:
     environment = Environment(ROOT)
     if Path(sys.prefix).resolve() == environment.folder.resolve():
-        from modules.app.cli import main as start
-
+        try:
+            from modules.app.cli import main as start
+        except ImportError as error:
+            return mend(environment, error, arguments)
         leave(start(list(arguments)))
     is_test = arguments[:1] == ["test"]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from modules import bootstrap
 from modules.bootstrap import (
     Environment,
     SetupError,
+    damaged,
     failure,
+    mend,
     missing,
     prepare,
     progress_line,
@@ -35,9 +38,9 @@ def environment(tmp_path: Path) -> Environment:
     environment.packages.mkdir(parents=True)
     environment.python.parent.mkdir(parents=True, exist_ok=True)
     environment.python.write_text("")
-    for name in ("numpy-2.0", "torch-9.9+cpu"):
+    for name in ("numpy-2.0", "torch-9.9+cpu", "sympy-1.0"):
         (environment.packages / f"{name}.dist-info").mkdir()
-    environment.record.write_text(json.dumps({"installed": ["numpy==2.0", "torch==9.9"]}))
+    environment.record.write_text(json.dumps({"installed": ["numpy==2.0", "sympy==1.0", "torch==9.9"]}))
     return environment
 
 
@@ -60,7 +63,7 @@ def test_only_windows_with_an_nvidia_card_needs_another_index(
 
 def test_torch_is_installed_before_anything_that_would_pull_another_build() -> None:
     assert requirements(ROOT)[0].startswith("torch==")
-    assert all("==" in need for need in requirements(ROOT, ["test"]))
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+", need) for need in requirements(ROOT, ["test"]))
 
 
 def test_a_whole_environment_is_left_alone(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +76,7 @@ def test_the_test_extra_is_added_to_the_same_environment(environment: Environmen
     assert missing(environment, requirements(environment.root, ["test"])) == ["pytest==1.0"]
 
 
-@pytest.mark.parametrize("damage", ["no record", "torn record", "package gone", "no python"])
+@pytest.mark.parametrize("damage", ["no record", "torn record", "package gone", "what it needs gone", "no python"])
 def test_damage_is_noticed(environment: Environment, damage: str) -> None:
     if damage == "no record":
         environment.record.unlink()
@@ -81,6 +84,8 @@ def test_damage_is_noticed(environment: Environment, damage: str) -> None:
         environment.record.write_text('{"installed": ["num')
     elif damage == "package gone":
         (environment.packages / "numpy-2.0.dist-info").rmdir()
+    elif damage == "what it needs gone":
+        (environment.packages / "sympy-1.0.dist-info").rmdir()
     else:
         environment.python.unlink()
     assert "numpy==2.0" in missing(environment, requirements(environment.root))
@@ -94,6 +99,40 @@ def test_a_broken_environment_is_made_anew(environment: Environment, monkeypatch
     prepare(environment)
     assert subprocess.run([environment.python, "-c", "import pip"], check=False).returncode == 0
     assert installed == [["torch==9.9", "numpy==2.0"]]
+
+
+@pytest.mark.parametrize("damage", ["none", "file gone", "file cut short", "no list of files"])
+def test_a_distribution_without_all_its_files_is_found(tmp_path: Path, damage: str) -> None:
+    record = tmp_path / "numpy-2.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("numpy.py,sha256=abc,12\n__pycache__/numpy.pyc,,\nnumpy-2.0.dist-info/RECORD,,\n")
+    (tmp_path / "numpy.py").write_bytes(b"import this\n")
+    if damage == "file gone":
+        (tmp_path / "numpy.py").unlink()
+    elif damage == "file cut short":
+        (tmp_path / "numpy.py").write_bytes(b"import")
+    elif damage == "no list of files":
+        record.unlink()
+    assert list(damaged(tmp_path)) == ([] if damage == "none" else [record.parent])
+
+
+def test_a_package_that_cannot_be_imported_leads_to_one_repair(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "run", lambda python, arguments: started.append(list(arguments)) or 0)
+    monkeypatch.setenv(bootstrap.MENDED, "")
+    error = ImportError("No module named 'numpy'", name="numpy")
+    assert mend(environment, error, ["--listen"]) == 0
+    assert [arguments[1:] for arguments in started] == [["--listen"]]
+    assert missing(environment, ["numpy==2.0"]) == ["numpy==2.0"]
+    assert mend(environment, error, ["--listen"]) == 1
+    assert len(started) == 1
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_damaged_environment(environment: Environment) -> None:
+    with pytest.raises(ImportError):
+        mend(environment, ImportError("cannot import name 'x'", name="modules.app.cli"), [])
 
 
 def test_a_failed_installation_leaves_no_record(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
