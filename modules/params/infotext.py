@@ -23,11 +23,13 @@ KEY_ORDER = (
 )  # fmt: skip
 LAST_KEYS = ("Version", "User")
 
+# Possessive, and past a run of words without a colon in one step: a prompt of any length is read in linear time.
 _PAIR = re.compile(
     r"""
-    \s* (?P<key> \w [\w\ \-/]+ ) : \s*
-    (?P<value> "(?: \\. | [^\\"] )+" | [^,]* )   # a JSON string, or anything up to a comma
+    (?P<key> \w [\w\ \-/]++ ) : \s*+
+    (?P<value> "(?: \\. | [^\\"] )++" (?= , | $ ) | [^,]* )   # a JSON string, or anything up to a comma
     (?: , | $ )
+    | \w [\w\ \-/]*+                                         # no key
     """,
     re.VERBOSE,
 )
@@ -55,8 +57,9 @@ def format_infotext(info: Infotext) -> str:
 def parse_infotext(text: str) -> Infotext:
     """What `text` says. The last line holds the pairs if it has at least three; else all of it is prompt."""
     *lines, last = text.strip().split("\n")
-    if len(_PAIR.findall(last)) < LEAST_PAIRS:
-        lines, last = [*lines, last], ""
+    pairs = [pair for pair in _PAIR.finditer(last) if pair["key"]]
+    if len(pairs) < LEAST_PAIRS:
+        lines, pairs = [*lines, last], []
     prompt: list[str] = []
     negative: list[str] = []
     target = prompt
@@ -65,10 +68,7 @@ def parse_infotext(text: str) -> Infotext:
             target = negative
             line = line.removeprefix(NEGATIVE).strip()
         target.append(line)
-    fields: dict[str, str] = {}
-    for pair in _PAIR.finditer(last):
-        if pair["value"]:
-            fields[pair["key"]] = unquote(pair["value"])
+    fields = {pair["key"]: unquote(pair["value"]) for pair in pairs if pair["value"]}
     return Infotext("\n".join(prompt), "\n".join(negative), MappingProxyType(fields))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,10 @@ def test_no_text_is_too_odd_to_read(text: str) -> None:
 def test_two_pairs_are_prompt_and_three_are_not() -> None:
     assert parse_infotext("Steps: 20, Sampler: Euler a").prompt == "Steps: 20, Sampler: Euler a"
     assert parse_infotext("Steps: 20, Sampler: Euler a, Seed: 1").prompt == ""
+
+
+@pytest.mark.parametrize("line", ["word " * 100_000, "a" * 200_000, "x," + " " * 200_000 + ".", 'ab: "x, ' * 20_000])
+def test_a_long_line_is_read_in_a_moment(line: str) -> None:
+    begun = time.process_time()
+    parse_infotext(line)
+    assert time.process_time() - begun < 2
