@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .declare import Group, parameters
+from .declare import Group, Param, parameters
 from .errors import UnknownName
 from .infotext import parse_infotext, split_sizes
 from .requests import Img2ImgRequest, Txt2ImgRequest
@@ -54,10 +54,24 @@ def _typed(group: type[Group], values: Mapping[str, str], notices: list[str]) ->
             continue
         text = values[declared.infotext]
         try:
-            found[name] = _convert(declared.kind)(text)
+            value = _convert(declared.kind)(text)
         except ValueError:
-            notices.append(f"{declared.infotext}: {text!r} is not a number; left as it was.")
+            notices.append(f"{declared.label}: {text!r} is not a number; left as it was.")
+            continue
+        if problem := _problem(declared, value):
+            notices.append(f"{declared.label}: {text!r} {problem}; left as it was.")
+        else:
+            found[name] = value
     return found
+
+
+def _problem(declared: Param, value: Any) -> str:
+    """Why a parameter cannot have the value, or "": a text may come from a program with other limits."""
+    if declared.ge is not None and declared.le is not None and not declared.ge <= value <= declared.le:
+        return f"is not within {declared.ge} to {declared.le}"
+    if isinstance(declared.choices, tuple) and value not in declared.choices:
+        return f"is none of {', '.join(declared.choices)}"
+    return ""
 
 
 def _convert(kind: type) -> Callable[[str], Any]:

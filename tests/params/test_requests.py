@@ -145,6 +145,25 @@ def test_a_sampler_we_do_not_have_is_reported_and_left_alone() -> None:
     assert "Zigzag 9" in pasted.notices[0]
 
 
+@pytest.mark.parametrize(
+    ("written", "field"),
+    [
+        ("Steps: 0", "steps"),
+        ("CFG scale: nan", "cfg_scale"),
+        ("Size: 99999x64", "width"),
+        ("Seed: -5", "seed"),
+        ("RNG: dice", "randn_source"),
+        ("Clip skip: 99", "CLIP_stop_at_last_layers"),
+    ],
+)
+def test_a_value_out_of_its_limits_is_reported_and_left_alone(written: str, field: str) -> None:
+    plain = request_from_infotext("x\nMore: 1, Again: 2, Version: 3")
+    pasted = request_from_infotext(f"x\n{written}, More: 1, Again: 2, Version: 3")
+    assert pasted.fields.get(field) == plain.fields.get(field)
+    assert pasted.settings == plain.settings
+    assert written.partition(": ")[2].split("x")[0] in pasted.notices[0]
+
+
 def test_a_plain_prompt_sets_only_the_prompt() -> None:
     pasted = request_from_infotext("just words")
     assert dict(pasted.fields) == {"prompt": "just words", "negative_prompt": ""}
