@@ -160,7 +160,7 @@ def translate(payload: Quirks, task: str, keep_input: Callable[[bytes], str]) ->
     _refuse_unsupported(payload)
     given = {name: getattr(payload, name) for name in payload.model_fields_set if getattr(payload, name) is not None}
     pasted = request_from_infotext(payload.infotext or "", task) if payload.infotext else None
-    values = {**payload.model_dump(exclude_none=True), **(pasted.fields if pasted else {}), **given}
+    values = {**type(payload)().model_dump(exclude_none=True), **(pasted.fields if pasted else {}), **given}
     if sampler := given.get("sampler_name") or given.get("sampler_index"):
         values["sampler_name"] = sampler
     overrides = {**(pasted.settings if pasted else {}), **(payload.override_settings or {})}

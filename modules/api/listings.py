@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
 from modules.catalogue import Entry
@@ -79,7 +79,7 @@ class ScriptLists(BaseModel):
 
 
 class PngInfoPayload(BaseModel):
-    image: str = Field(description="A picture as base64 or data URI.")
+    image: str = Field(description="A picture as base64 or data URI.", examples=["iVBORw0KGgo..."])
 
 
 class PngInfo(BaseModel):
@@ -189,7 +189,9 @@ def options(services: Bound) -> dict[str, Any]:
 
 
 @router.post("/options", responses=RESPONSES, summary="Change options")
-def change_options(services: Bound, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+def change_options(
+    services: Bound, changes: Annotated[Mapping[str, Any], Body(examples=[{"sd_model_checkpoint": "tagbrush-mini"}])]
+) -> dict[str, Any] | None:
     """Changes and keeps the given options. A1111 passes over those it does not know; so does this, and names them."""
     known = {name: value for name, value in changes.items() if name in Settings.model_fields}
     check_checkpoint(services.catalogue, known)

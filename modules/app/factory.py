@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -14,6 +14,9 @@ from .page import Mount, PageGate, mount_assets
 
 LONGEST_QUIET = 10.0
 """Seconds after which the worker stops holding back even if no browser has shown the page."""
+
+SHORTEST_END = 0.5
+"""Seconds that the page gets to end in order; one that is still being built is left behind."""
 
 DESCRIPTION = """
 Two APIs on one queue: **/tagbrush/v1** submits jobs and follows them by events, **/sdapi/v1** speaks the language of
@@ -60,8 +63,7 @@ async def _running(services: Services, gate: PageGate) -> AsyncIterator[None]:
     finally:
         services.closing.set()
         quiet.cancel()
+        await asyncio.wait({page}, timeout=SHORTEST_END)
         page.cancel()
-        with suppress(asyncio.CancelledError):
-            await page
         await asyncio.to_thread(services.jobs.close)
         await asyncio.to_thread(services.catalogue.close)

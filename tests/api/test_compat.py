@@ -1,0 +1,150 @@
+"""A1111's wire, translated."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modules.api.compat import Img2ImgPayload, Translated, Txt2ImgPayload, translate
+from modules.api.errors import NotFound, Unsupported
+from modules.images import BadPicture
+from modules.params import BadRequest, Txt2ImgRequest, UnknownName
+
+from .conftest import png
+
+ENCODED = base64.b64encode(png()).decode()
+
+
+def keep(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def translated(**fields: Any) -> Translated:
+    return translate(Txt2ImgPayload(**fields), "txt2img", keep)
+
+
+def redrawn(**fields: Any) -> Translated:
+    return translate(Img2ImgPayload(**{"init_images": [ENCODED], **fields}), "img2img", keep)
+
+
+def test_an_empty_payload_has_the_defaults_of_the_old_api() -> None:
+    request = translated().request
+    assert (request.steps, request.sampler_name, request.save_images, request.seed) == (50, "Euler", False, -1)
+    assert (request.width, request.height, request.cfg_scale) == (None, None, None)
+
+
+def test_null_means_not_given() -> None:
+    payload = dict.fromkeys(Txt2ImgPayload.model_fields)
+    assert translated(**payload).request == translated().request
+    assert not translated(**payload).ignored
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"sampler_index": "DDIM"}, "DDIM"),
+        ({"sampler_name": "LCM", "sampler_index": "DDIM"}, "LCM"),
+        ({"sampler_name": "", "sampler_index": "DDIM"}, "DDIM"),
+        ({"sampler_name": None, "sampler_index": "DDIM"}, "DDIM"),
+    ],
+)
+def test_the_old_name_of_the_sampler_counts_where_the_new_one_is_missing(fields: dict[str, Any], name: str) -> None:
+    assert translated(**fields).request.sampler_name == name
+
+
+def test_pictures_are_saved_only_if_asked_for_and_not_asked_against() -> None:
+    assert translated(save_images=True).request.save_images
+    assert not translated(save_images=True, do_not_save_samples=True).request.save_images
+
+
+def test_fields_at_their_neutral_values_are_not_worth_a_word() -> None:
+    neutral = {
+        "enable_hr": False, "hr_scale": 2, "hr_upscaler": "Latent", "hr_prompt": "", "denoising_strength": 0.7,
+        "firstphase_width": 0, "subseed": -1, "subseed_strength": 0.0, "seed_resize_from_h": -1, "restore_faces": False,
+        "tiling": None, "do_not_save_grid": True, "eta": 1.0, "s_churn": 0, "s_noise": 1.0, "script_args": [],
+        "alwayson_scripts": {}, "refiner_switch_at": 0.8, "force_task_id": "task(1)", "script_name": None,
+    }  # fmt: skip
+    assert translated(**neutral).ignored == ()
+
+
+def test_what_is_asked_for_and_not_done_is_named() -> None:
+    asked = {"enable_hr": True, "hr_scale": 2, "tiling": True, "subseed": 3, "subseed_strength": 0.5, "wibble": 1}
+    assert set(translated(**asked).ignored) == set(asked)
+
+
+@given(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in Txt2ImgPayload.model_fields), st.integers()))
+def test_no_unknown_field_breaks_a_request(fields: dict[str, int]) -> None:
+    assert translated(**{"prompt": "a cat", **fields}).request == translated(prompt="a cat").request
+
+
+def test_options_for_one_picture_are_passed_on_and_unknown_ones_named() -> None:
+    result = translated(override_settings={"CLIP_stop_at_last_layers": 2, "sd_wibble": 1})
+    assert result.request.override_settings == {"CLIP_stop_at_last_layers": 2}
+    assert result.ignored == ("override_settings.sd_wibble",)
+    assert result.lasting is None
+
+
+def test_options_can_be_meant_to_last() -> None:
+    result = translated(override_settings={"eta_noise_seed_delta": 7}, override_settings_restore_afterwards=False)
+    assert result.lasting == {"eta_noise_seed_delta": 7}
+
+
+def test_an_infotext_fills_only_what_is_not_given() -> None:
+    text = "a lemon\nNegative prompt: ink\nSteps: 7, Sampler: DPM++ 2M Karras, CFG scale: 4, Seed: 5, Size: 64x128"
+    request = translated(infotext=text, seed=9, steps=None).request
+    assert isinstance(request, Txt2ImgRequest)
+    assert (request.prompt, request.negative_prompt, request.seed, request.steps) == ("a lemon", "ink", 9, 7)
+    assert (request.sampler_name, request.scheduler, request.width, request.height) == ("DPM++ 2M", "Karras", 64, 128)
+    assert request.override_settings["randn_source"] == "NV"
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_input_pictures_are_stored_under_their_hash(prefix: str) -> None:
+    request = redrawn(init_images=[prefix + ENCODED]).request
+    assert request.init_images == (keep(png()),)
+
+
+def test_input_pictures_come_back_only_on_request() -> None:
+    assert redrawn().parameters["init_images"] is None
+    assert redrawn(include_init_images=True).parameters["init_images"] == [ENCODED]
+
+
+def test_redrawing_takes_the_strength_where_drawing_has_none() -> None:
+    assert redrawn(denoising_strength=0.4).request.denoising_strength == 0.4
+    assert not redrawn(denoising_strength=0.4).ignored
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"sampler_name": "Eular a"}, UnknownName),
+        ({"scheduler": "Karas"}, UnknownName),
+        ({"width": 0}, (BadRequest, ValueError)),
+        ({"script_name": "x/y/z plot"}, Unsupported),
+        ({"alwayson_scripts": {"ControlNet": {"args": [{}]}}}, Unsupported),
+    ],
+)
+def test_what_would_make_another_picture_is_refused(fields: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        translated(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"init_images": []}, NotFound),
+        ({"init_images": None}, NotFound),
+        ({"init_images": ["@@@"]}, BadPicture),
+        ({"init_images": ["aGVsbG8="]}, BadPicture),
+        ({"init_images": ["http://127.0.0.1:1/x.png"]}, BadPicture),
+        ({"mask": ENCODED}, Unsupported),
+    ],
+)
+def test_redrawing_needs_a_picture_and_no_mask(fields: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        redrawn(**fields)

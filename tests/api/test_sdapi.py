@@ -1,0 +1,235 @@
+"""A1111's routes: shapes as its clients expect them, contents as they are true."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from modules.api import Services
+from modules.params import SAMPLERS
+
+from .conftest import Painter, png, until
+
+INFO = {
+    "prompt", "all_prompts", "negative_prompt", "all_negative_prompts", "seed", "all_seeds", "subseed", "all_subseeds",
+    "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces",
+    "face_restoration_model", "sd_model_name", "sd_model_hash", "sd_vae_name", "sd_vae_hash", "seed_resize_from_w",
+    "seed_resize_from_h", "denoising_strength", "extra_generation_params", "index_of_first_image", "infotexts",
+    "styles", "job_timestamp", "clip_skip", "is_using_inpainting_conditioning", "version",
+}  # fmt: skip
+
+
+def generate(client: TestClient, route: str = "txt2img", **payload: Any) -> dict[str, Any]:
+    answer = client.post(f"/sdapi/v1/{route}", json={"prompt": "a cat", **payload})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def opened(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+def test_pictures_come_back_with_their_text_inside_and_their_story_beside(client: TestClient) -> None:
+    answer = generate(client, seed=7, n_iter=2, batch_size=2, width=128, height=64, negative_prompt="ink", steps=3)
+    info = json.loads(answer["info"])
+    assert info.keys() >= INFO
+    assert [opened(image).size for image in answer["images"]] == [(128, 64)] * 4
+    assert [opened(image).info["parameters"] for image in answer["images"]] == info["infotexts"]
+    assert (info["seed"], info["all_seeds"], info["steps"]) == (7, [7, 8, 9, 10], 3)
+    assert (info["prompt"], info["negative_prompt"], info["all_prompts"]) == ("a cat", "ink", ["a cat"] * 4)
+    assert (info["width"], info["height"], info["cfg_scale"]) == (128, 64, 3.5)
+    assert info["extra_generation_params"] == {"RNG": "NV"}
+    assert answer["parameters"]["n_iter"] == 2
+
+
+def test_pictures_stay_away_on_request(client: TestClient) -> None:
+    answer = generate(client, send_images=False)
+    assert answer["images"] == []
+    assert len(json.loads(answer["info"])["infotexts"]) == 1
+
+
+def test_ignored_fields_and_notices_are_told(client: TestClient) -> None:
+    info = json.loads(generate(client, prompt="notice", enable_hr=True)["info"])
+    assert info["ignored"] == ["enable_hr"]
+    assert info["notices"] == ['LoRA "x" is unknown.']
+
+
+def test_a_picture_is_redrawn(client: TestClient) -> None:
+    answer = generate(client, "img2img", init_images=[base64.b64encode(png()).decode()], denoising_strength=0.4)
+    assert len(answer["images"]) == 1
+    assert json.loads(answer["info"])["denoising_strength"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("route", "payload", "status", "words"),
+    [
+        ("txt2img", {"sampler_name": "Eular a"}, 400, 'Did you mean "Euler a"?'),
+        ("txt2img", {"sampler_index": "DDIMM"}, 400, 'Did you mean "DDIM"?'),
+        ("txt2img", {"width": 0}, 422, "width is 0"),
+        ("txt2img", {"width": 100_000}, 422, "8192"),
+        ("txt2img", {"prompt": "fail"}, 500, "9 GB are needed"),
+        ("txt2img", {"script_name": "loopback"}, 422, "loopback"),
+        ("txt2img", {"override_settings": {"sd_model_checkpoint": "nosuch"}}, 400, "nosuch"),
+        ("txt2img", {"override_settings": {"CLIP_stop_at_last_layers": 99}}, 422, "99"),
+        ("img2img", {}, 404, "init_images"),
+        ("img2img", {"init_images": ["aGVsbG8="]}, 422, "no picture"),
+        ("nosuch", {}, 404, ""),
+        ("png-info", {"image": "aGVsbG8="}, 422, "no picture"),
+    ],
+)
+def test_errors_have_one_shape(
+    client: TestClient, route: str, payload: dict[str, Any], status: int, words: str
+) -> None:
+    answer = client.post(f"/sdapi/v1/{route}", json={"prompt": "a cat", **payload})
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error", "detail", "body", "errors"}
+    assert words in answer.json()["detail"]
+
+
+def test_waiting_for_a_picture_holds_up_nobody(client: TestClient) -> None:
+    waiting = threading.Thread(target=generate, args=(client,), kwargs={"prompt": "wait"})
+    waiting.start()
+    until(lambda: client.get("/sdapi/v1/progress").json()["progress"] > 0)
+    answer = client.get("/sdapi/v1/progress").json()
+    assert (answer["progress"], answer["eta_relative"]) == (0.5, 3.0)
+    assert answer["state"].items() >= {"sampling_step": 5, "sampling_steps": 10, "job_count": 1, "job_no": 0}.items()
+    assert opened(answer["current_image"]).size == (8, 8)
+    assert client.get("/sdapi/v1/progress?skip_current_image=true").json()["current_image"] is None
+    assert client.post("/sdapi/v1/interrupt").status_code == 200
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_an_interrupted_job_answers_with_what_there_is(client: TestClient) -> None:
+    answers: list[dict[str, Any]] = []
+    waiting = threading.Thread(target=lambda: answers.append(generate(client, prompt="wait")))
+    waiting.start()
+    until(lambda: client.get("/sdapi/v1/progress").json()["progress"] > 0)
+    client.post("/sdapi/v1/interrupt")
+    waiting.join(10)
+    assert answers[0]["images"] == []
+
+
+def test_skip_goes_on_with_the_next(client: TestClient) -> None:
+    waiting = threading.Thread(target=generate, args=(client,), kwargs={"prompt": "wait"})
+    waiting.start()
+    until(lambda: client.get("/sdapi/v1/progress").json()["progress"] > 0)
+    assert client.post("/sdapi/v1/skip").json() is None
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_nothing_running_is_all_zero(client: TestClient) -> None:
+    answer = client.get("/sdapi/v1/progress").json()
+    assert (answer["progress"], answer["eta_relative"], answer["current_image"]) == (0, 0, None)
+    assert (answer["state"]["job_count"], answer["state"]["job"]) == (0, "")
+    for route in ("interrupt", "skip"):
+        assert client.post(f"/sdapi/v1/{route}").status_code == 200
+
+
+def test_files_are_listed(client: TestClient, services: Services) -> None:
+    (model,) = client.get("/sdapi/v1/sd-models").json()
+    assert model.keys() == {"title", "model_name", "hash", "sha256", "filename", "config"}
+    assert (model["model_name"], model["hash"]) == ("tiny_sd1", None)
+    services.catalogue.sha256(services.catalogue.entries("checkpoint")[0]).result(10)
+    until(lambda: client.get("/sdapi/v1/sd-models").json()[0]["hash"] is not None)
+    (model,) = client.get("/sdapi/v1/sd-models").json()
+    assert model["title"] == f"tiny_sd1.safetensors [{model['sha256'][:10]}]"
+    loras = {item["name"]: item for item in client.get("/sdapi/v1/loras").json()}
+    assert loras.keys() == {"lin", "ink", "broken"}
+    assert loras["lin"].keys() == {"name", "alias", "path", "metadata"}
+    assert client.get("/sdapi/v1/embeddings").json()["loaded"].keys() == {"ti"}
+    assert client.get("/sdapi/v1/hypernetworks").json() == []
+
+
+def test_samplers_and_schedules_are_those_there_are(client: TestClient) -> None:
+    samplers = client.get("/sdapi/v1/samplers").json()
+    assert [item["name"] for item in samplers] == [sampler.name for sampler in SAMPLERS]
+    assert all(item.keys() == {"name", "aliases", "options"} for item in samplers)
+    karras = next(item for item in client.get("/sdapi/v1/schedulers").json() if item["label"] == "Karras")
+    assert karras == {
+        "name": "karras", "label": "Karras", "aliases": None, "default_rho": -1, "need_inner_model": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "upscalers",
+        "latent-upscale-modes",
+        "face-restorers",
+        "realesrgan-models",
+        "prompt-styles",
+        "extensions",
+        "sd-vae",
+    ],
+)
+def test_what_is_not_there_is_an_empty_list(client: TestClient, route: str) -> None:
+    assert client.get(f"/sdapi/v1/{route}").json() == []
+
+
+def test_scripts_memory_and_flags_answer(client: TestClient) -> None:
+    assert client.get("/sdapi/v1/scripts").json() == {"txt2img": [], "img2img": []}
+    assert client.get("/sdapi/v1/memory").json().keys() == {"ram", "cuda"}
+    assert client.get("/sdapi/v1/cmd-flags").json() == {"listen": False}
+
+
+def test_options_are_read_changed_and_kept(client: TestClient, painter: Painter) -> None:
+    before = client.get("/sdapi/v1/options").json()
+    assert before["send_seed"] is True
+    assert client.post("/sdapi/v1/options", json={"send_seed": False}).json() is None
+    assert client.get("/sdapi/v1/options").json() == {**before, "send_seed": False}
+    assert painter.preloaded[-1].send_seed is False
+
+
+def test_a_checkpoint_is_chosen_by_any_of_its_names_and_told_by_its_title(client: TestClient) -> None:
+    assert client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "tiny_sd1"}).status_code == 200
+    assert client.get("/sdapi/v1/options").json()["sd_model_checkpoint"].startswith("tiny_sd1.safetensors")
+    refused = client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "nosuch", "send_seed": False})
+    assert refused.status_code == 400
+    assert client.get("/sdapi/v1/options").json()["send_seed"] is True
+
+
+def test_unknown_options_are_passed_over_and_named(client: TestClient) -> None:
+    answer = client.post("/sdapi/v1/options", json={"send_seed": False, "wibble": 1})
+    assert answer.json() == {"ignored": ["wibble"]}
+    assert client.get("/sdapi/v1/options").json()["send_seed"] is False
+
+
+def test_options_meant_to_last_do(client: TestClient) -> None:
+    generate(client, override_settings={"eta_noise_seed_delta": 7})
+    assert client.get("/sdapi/v1/options").json()["eta_noise_seed_delta"] == 0
+    generate(client, override_settings={"eta_noise_seed_delta": 7}, override_settings_restore_afterwards=False)
+    assert client.get("/sdapi/v1/options").json()["eta_noise_seed_delta"] == 7
+
+
+def test_a_pictures_text_is_read_back(client: TestClient) -> None:
+    image = generate(client, seed=3)["images"][0]
+    answer = client.post("/sdapi/v1/png-info", json={"image": f"data:image/png;base64,{image}"}).json()
+    assert answer["info"] == opened(image).info["parameters"]
+    assert answer["parameters"]["Seed"] == "3"
+    bare = client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(png()).decode()}).json()
+    assert (bare["info"], bare["parameters"]) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("route", "kind"),
+    [
+        ("refresh-checkpoints", "checkpoint"),
+        ("refresh-loras", "lora"),
+        ("refresh-embeddings", "embedding"),
+        ("refresh-vae", "vae"),
+    ],
+)
+def test_refreshing_looks_again_and_tells_the_worker(
+    client: TestClient, painter: Painter, route: str, kind: str
+) -> None:
+    assert client.post(f"/sdapi/v1/{route}").status_code == 200
+    assert kind in painter.refreshed

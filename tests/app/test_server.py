@@ -1,0 +1,71 @@
+"""Ports, and what is said of them."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from modules.app.cli import allowed_hosts, announce, main
+from modules.app.options import Options
+from modules.app.server import PortTaken, bind
+
+
+@pytest.fixture
+def taken() -> int:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_taken_port_gives_way_to_the_next(taken: int) -> None:
+    with bind("127.0.0.1", None, taken) as listener:
+        assert taken < listener.getsockname()[1] < taken + 20
+
+
+def test_a_port_that_was_asked_for_does_not(taken: int) -> None:
+    with pytest.raises(PortTaken, match=f"Port {taken} is in use"):
+        bind("127.0.0.1", taken, 7860)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(PortTaken, match=r"192\.0\.2\.1"):
+        bind("192.0.2.1", None, 7860)
+
+
+def test_a_taken_port_is_told_and_ends_the_program(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", str(taken), "--no-browser"]) == 1
+    assert "in use" in capsys.readouterr().err
+
+
+def test_a_wrong_flag_is_told_and_ends_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--lisen"]) == 2
+    assert "--listen" in capsys.readouterr().err
+
+
+def said(options: Options, capsys: pytest.CaptureFixture[str]) -> str:
+    announce(options, 7860, Console(stderr=True, width=200))
+    return capsys.readouterr().err
+
+
+def test_one_line_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(Options(browser=False), capsys)
+    assert text == "Tagbrush is ready at http://127.0.0.1:7860   (Ctrl+C stops it)\n"
+
+
+def test_who_lets_others_in_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    open_to_all = Options(host="0.0.0.0", browser=False)
+    assert "--api-auth" in said(open_to_all, capsys)
+    assert socket.gethostname() in said(open_to_all, capsys)
+    assert "--api-auth" not in said(Options(host="0.0.0.0", browser=False, auth=("a:b",)), capsys)
+    assert "https://" in said(Options(browser=False, tls_certfile=Path("x")), capsys)
+
+
+def test_the_names_it_answers_to_follow_the_flags() -> None:
+    assert not allowed_hosts(Options()).accepts("192.168.1.2")
+    assert allowed_hosts(Options(names=("Studio",))).accepts("studio:7860")
+    assert allowed_hosts(Options(host="0.0.0.0")).accepts("192.168.1.2:7860")
+    assert allowed_hosts(Options(host="0.0.0.0")).accepts(socket.gethostname())

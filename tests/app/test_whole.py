@@ -1,0 +1,102 @@
+"""The program in a process of its own, with its real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import webuiapi
+
+from tests.serving import GOLDEN, ROOT, Served, serve
+
+HEAVY = ("torch", "diffusers", "transformers", "accelerate", "torchsde")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    data = tmp_path_factory.mktemp("data")
+    for name, target in (
+        ("model/tiny_sd1.safetensors", "models/Stable-diffusion/aaa.safetensors"),
+        ("lora/lin.safetensors", "models/Lora/lin.safetensors"),
+    ):
+        (data / target).parent.mkdir(parents=True)
+        shutil.copy(GOLDEN / name, data / target)
+    with serve(data, "--device", "cpu") as served:
+        served.post("/tagbrush/v1/options", {"sd_model_checkpoint": "aaa"})
+        yield served
+
+
+def test_the_client_that_others_use_gets_a_picture_with_a_lora(served: Served) -> None:
+    api = webuiapi.WebUIApi(baseurl=f"{served.url}/sdapi/v1")
+    plain, drawn, again = (
+        api.txt2img(prompt=prompt, seed=5, steps=4, width=64, height=64)
+        for prompt in ("a cat", "a cat <lora:lin:1>", "a cat <lora:lin:1>")
+    )
+    api.session.close()
+    assert drawn.image.size == (64, 64)
+    assert "<lora:lin:1>" in drawn.image.info["parameters"]
+    assert "Lora hashes" in drawn.info["extra_generation_params"]
+    assert drawn.info["notices"] == []
+    assert drawn.image.tobytes() == again.image.tobytes() != plain.image.tobytes()
+
+
+def test_pictures_that_were_not_to_be_saved_are_not_among_the_saved(served: Served) -> None:
+    assert not list((served.data / "outputs").glob("txt2img-images/**/*.png"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads the libraries of a process from /proc")
+def test_the_server_process_never_loads_torch(served: Served) -> None:
+    served.wait_for("page")
+    served.get("/tagbrush/v1/catalogue/lora")
+    maps = Path(f"/proc/{served.process.pid}/maps").read_text(encoding="utf-8")
+    assert "/numpy/" in maps
+    assert not [name for name in HEAVY if f"/{name}/" in maps]
+
+
+def test_nothing_the_server_imports_imports_torch() -> None:
+    code = (
+        "import sys, json; from modules.app import cli; from modules.ui import build;"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_only_outputs_and_our_own_files_are_written(served: Served) -> None:
+    ours = {"models", "outputs", "server.log"}
+    found = {path.name for path in served.data.iterdir()}
+    assert not {name for name in found - ours if not name.startswith("tagbrush")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent Ctrl+C there without sending it to all")
+def test_ctrl_c_ends_server_and_worker_at_once(tmp_path: Path) -> None:
+    with serve(tmp_path, "--device", "cpu") as served:
+        served.wait_for("worker")
+        worker = children(served.process.pid)
+        begun = time.monotonic()
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(10) == 0
+        assert time.monotonic() - begun < 5
+        assert not [pid for pid in worker if Path(f"/proc/{pid}").exists()]
+    assert "Traceback" not in (tmp_path / "server.log").read_text(encoding="utf-8")
+
+
+def test_a_second_server_on_the_same_folder_says_so(served: Served) -> None:
+    code = "import sys; from modules.app.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--no-browser", "--data-dir", str(served.data)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "another Tagbrush" in " ".join(done.stderr.split())
+
+
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
