@@ -46,6 +46,7 @@ class Catalogue:
         self.folders = folders
         self._is_thorough = is_thorough
         self._index = Index(index)
+        self._read_sidecars: Known = {}
         self._hashes = Hashes(self._index, self._hashed)
         self._shelves: dict[Kind, Shelf] = {}
         self._lock = threading.RLock()
@@ -218,12 +219,12 @@ class Catalogue:
 
     def _sidecars(self, places: Sequence[Stamp]) -> Known:
         """The contents of sidecars, read where they are new."""
-        if not places:
-            return {}
-        known = self._index.sidecars()
-        fresh = {place: read_sidecar(Path(place.path)) for place in places if place not in known}
-        self._index.save_sidecars(fresh)
-        return known | fresh
+        if any(place not in self._read_sidecars for place in places):
+            known = self._index.sidecars()
+            fresh = {place: read_sidecar(Path(place.path)) for place in places if place not in known}
+            self._index.save_sidecars(fresh)
+            self._read_sidecars |= known | fresh
+        return self._read_sidecars
 
     def _examine(self, kind: Kind, places: Sequence[Stamp], patience: float | None) -> Known:
         """The facts of as many files as there is patience for."""
