@@ -127,8 +127,14 @@ def png(size: tuple[int, int] = (32, 24)) -> bytes:
     return encode(Image.new("RGB", size, "orange"), "")[0]
 
 
+@pytest.fixture(scope="session")
+def large_preview() -> bytes:
+    """A picture that is too large to be sent as it is."""
+    return encode(Image.effect_noise((700, 700), 90), "")[0]
+
+
 @pytest.fixture
-def folders(tmp_path: Path) -> Folders:
+def folders(tmp_path: Path, large_preview: bytes) -> Folders:
     """A data folder with a checkpoint, two LoRA (one in a sub-folder, with preview and sidecar) and a broken one."""
     folders = Folders.from_args(shipped=tmp_path)
     loras = tmp_path / "models" / "Lora"
@@ -142,7 +148,7 @@ def folders(tmp_path: Path) -> Folders:
     (loras / "styles" / "ink.json").write_text(
         '{"activation text": "inky", "preferred weight": 0.7, "description": "black <b>ink</b>"}', encoding="utf-8"
     )
-    Image.effect_noise((900, 900), 90).convert("RGB").save(loras / "styles" / "ink.png")
+    (loras / "styles" / "ink.png").write_bytes(large_preview)
     (loras / "broken.safetensors").write_bytes((GOLDEN / "lora" / "lin.safetensors").read_bytes()[:100])
     return folders
 

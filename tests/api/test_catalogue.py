@@ -72,7 +72,7 @@ def test_a_preview_is_sent_small_and_may_be_kept(client: TestClient) -> None:
     answer = client.get(ink["preview"])
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert max(Image.open(io.BytesIO(answer.content)).size) < 900
+    assert max(Image.open(io.BytesIO(answer.content)).size) < 700
     (lin,) = cards(client, search="lin")["items"]
     assert lin["preview"] is None
     assert client.get(f"{CATALOGUE}/lora/{lin['id']}/preview").status_code == 404
