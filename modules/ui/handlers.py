@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from modules.catalogue import Catalogue, Entry
+from modules.images import open_picture
 from modules.jobs import Jobs
 from modules.params import Settings, TagbrushError, UnknownName, make_request, request_from_infotext
 
@@ -48,7 +49,9 @@ class Handlers:
             if task == "img2img":
                 if not picture:
                     return "Choose a picture to start from: drop one into the box, or send one over from txt2img."
-                wanted["init_images"] = (self.jobs.add_input(Path(picture).read_bytes()),)
+                data = Path(picture).read_bytes()
+                open_picture(data)
+                wanted["init_images"] = (self.jobs.add_input(data),)
             self.jobs.submit(make_request({"task": task, "override_settings": self._changed(settings), **wanted}))
         except TagbrushError as error:
             return str(error)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from modules.catalogue import Catalogue
+from modules.images import MAX_BYTES
 from modules.jobs import Jobs
 
 from .form import SETTINGS, Form
@@ -42,7 +43,19 @@ def mount(app: FastAPI, jobs: Jobs, catalogue: Catalogue, path: str = "/") -> gr
     """The page, mounted on `app` at `path`."""
     blocks = build(jobs, catalogue)
     gr.mount_gradio_app(
-        app, blocks, path, theme=theme(), head=HEAD, footer_links=[], show_error=True, ssr_mode=False, pwa=False
+        app,
+        blocks,
+        path,
+        theme=theme(),
+        head=HEAD,
+        footer_links=[],
+        show_error=True,
+        ssr_mode=False,
+        pwa=False,
+        max_file_size=MAX_BYTES,
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
     )
     return blocks
 

@@ -9,13 +9,17 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+from PIL import Image
 
 from modules.catalogue import Entry
 from modules.catalogue.entries import Facts
+from modules.images import MAX_BYTES
 from modules.params import Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
 from modules.ui.controls import control, element_id
 from modules.ui.handlers import FALLBACK_CFG, Handlers, Native
-from modules.ui.page import build
+from modules.ui.page import build, mount
 
 SMALL = Entry(
     kind="checkpoint",
@@ -107,10 +111,18 @@ def test_a_value_out_of_its_limits_comes_back_in_words(handlers: Handlers, jobs:
 
 def test_img2img_stores_its_picture_first(handlers: Handlers, jobs: FakeJobs, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
-    picture.write_bytes(b"bytes of a picture")
+    Image.new("RGB", (8, 8)).save(picture)
     assert handlers.submit("img2img", {"prompt": ""}, {}, str(picture)) == ""
-    assert jobs.inputs == [b"bytes of a picture"]
+    assert jobs.inputs == [picture.read_bytes()]
     assert jobs.submitted[0] == Img2ImgRequest(init_images=("0" * 64,))
+
+
+def test_img2img_stores_nothing_that_is_no_picture(handlers: Handlers, jobs: FakeJobs, tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"bytes of something")
+    assert "no picture" in handlers.submit("img2img", {"prompt": ""}, {}, str(picture))
+    assert not jobs.inputs
+    assert not jobs.submitted
 
 
 def test_the_first_usable_checkpoint_is_in_force_until_one_is_chosen(handlers: Handlers, jobs: FakeJobs) -> None:
@@ -163,3 +175,14 @@ def test_the_page_stays_small_enough_to_load_at_once(handlers: Handlers) -> None
         assert wanted in ids
         assert wanted.replace("txt2img", "img2img") in ids
     assert {"setting_sd_model_checkpoint", "tab_txt2img", "tab_img2img"} <= set(ids)
+
+
+def test_the_page_takes_no_file_larger_than_an_input_may_be(handlers: Handlers) -> None:
+    async def uploaded() -> int:
+        app = FastAPI()
+        mount(app, handlers.jobs, handlers.catalogue)
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
+            files = {"files": ("a.png", b"0" * (MAX_BYTES + 1), "image/png")}
+            return (await client.post("/gradio_api/upload", files=files)).status_code
+
+    assert asyncio.run(uploaded()) == 413
