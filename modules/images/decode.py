@@ -8,7 +8,7 @@ import io
 import re
 import struct
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 
 from modules.params import TagbrushError
 
@@ -71,8 +71,8 @@ def whole_picture(data: bytes) -> Image.Image:
     return image
 
 
-def decode_picture(source: bytes | str) -> Image.Image:
-    """The RGB picture of a file's bytes, a data URI or base64 text: upright, and on white where it is transparent.
+def decode_picture(source: bytes | str, background: str = "white") -> Image.Image:
+    """The RGB picture of a file's bytes, a data URI or base64 text: upright, on `background` where it is transparent.
 
     Of an animation the first picture. Raises BadPicture.
     """
@@ -81,15 +81,22 @@ def decode_picture(source: bytes | str) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
     except DAMAGE as error:
         raise BadPicture(DAMAGED) from error
-    return flattened(upright)
+    return flattened(upright, background)
 
 
-def flattened(image: Image.Image) -> Image.Image:
-    """The picture in RGB, laid on white where it is transparent."""
+def flattened(image: Image.Image, background: str = "white") -> Image.Image:
+    """The picture in RGB, laid on a colour where it is transparent. Raises BadPicture where that is no colour."""
     if image.mode.startswith("I"):
         image = image.point(lambda value: value / 256).convert("L")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, "white")
+        ground = Image.new("RGBA", layer.size, _colour(background))
         return Image.alpha_composite(ground, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _colour(name: str) -> tuple[int, ...]:
+    try:
+        return ImageColor.getrgb(name)
+    except ValueError as error:
+        raise BadPicture(f'The background "{name}" is no colour. Give one like "#ffffff" under Settings.') from error

@@ -11,6 +11,7 @@ import torch
 
 from modules.catalogue import Entry
 from modules.conditioning import Conditioning, Vectors, encode
+from modules.images import decode_picture, resize_image
 from modules.models import Model, Pass, decode
 from modules.models import encode as encode_pixels
 from modules.prompt import ParsedPrompt
@@ -18,7 +19,7 @@ from modules.sampling import Course, Guidance, ImageNoise, Predict, Step, plot_c
 
 from .applied import apply_networks, load_networks, load_words
 from .infotext import Hashes, describe_picture
-from .pictures import fit, preview_image, read_picture, to_image, to_pixels
+from .pictures import preview_image, to_image, to_pixels
 from .plans import Batch, Plan
 from .ports import Control, FinishedPicture, Reporter, Resources
 
@@ -160,8 +161,8 @@ class _Job:
             return None
         latents = {}
         for name in dict.fromkeys(batch.inits):
-            picture = read_picture(self.resources.read_input(name), start.background)
-            fitted = fit(picture, self.plan.width, self.plan.height, start.resize_mode)
+            picture = decode_picture(self.resources.read_input(name), start.background)
+            fitted = resize_image(picture, self.plan.width, self.plan.height, start.resize_mode)
             latents[name] = encode_pixels(model, to_pixels(fitted))
         return torch.cat([latents[name] for name in batch.inits])
 

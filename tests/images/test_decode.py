@@ -124,6 +124,16 @@ def test_a_damaged_byte_gives_a_picture_or_the_one_error(place: int, value: int)
         assert decode_picture(damaged).mode == "RGB"
 
 
+def test_transparency_shows_the_background() -> None:
+    assert decode_picture(file_of(Image.new("RGBA", (4, 4), (9, 9, 9, 0)), "PNG"), "#0000ff").getpixel((0, 0)) == (
+        0,
+        0,
+        255,
+    )
+    with pytest.raises(BadPicture, match='"whitish" is no colour'):
+        decode_picture(file_of(Image.new("RGBA", (4, 4)), "PNG"), "whitish")
+
+
 def test_a_thumbnail_covers_the_asked_size_and_is_small() -> None:
     data = thumbnail(file_of(Image.effect_noise((1600, 900), 50).convert("RGB"), "JPEG"), 160, 200)
     image = Image.open(io.BytesIO(data))

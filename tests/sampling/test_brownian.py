@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchsde
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.sampling import ImageNoise
@@ -36,6 +36,7 @@ def test_the_path_is_torchsdes() -> None:
         )
 
 
+@settings(deadline=None)
 @given(st.lists(TIMES, min_size=2, max_size=40))
 def test_a_path_does_not_depend_on_the_order_of_questions(times: list[float]) -> None:
     path = BrownianPath(LOW, HIGH, 7, _draw)
@@ -44,6 +45,7 @@ def test_a_path_does_not_depend_on_the_order_of_questions(times: list[float]) ->
         torch.testing.assert_close(BrownianPath(LOW, HIGH, 7, _draw).value(time), value, rtol=0, atol=0)
 
 
+@settings(deadline=None)
 @given(TIMES, TIMES, TIMES)
 def test_increments_add_up(first: float, second: float, third: float) -> None:
     path = BrownianPath(LOW, HIGH, 3, _draw)

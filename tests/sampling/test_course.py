@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.params import SAMPLERS, SCHEDULES, UnknownName
@@ -84,6 +84,7 @@ def test_an_unknown_sampler_names_the_nearest(alphas_cumprod: torch.Tensor) -> N
         plot_course("Eular a", "Automatic", 8, alphas_cumprod)
 
 
+@settings(deadline=None)
 @given(steps=st.integers(1, 10_000), strength=st.floats(0, 1), exactly=st.booleans())
 def test_a_picture_is_never_walked_longer_than_its_schedule(steps: int, strength: float, exactly: bool) -> None:
     total, walked = img2img_steps(steps, strength, exactly=exactly)

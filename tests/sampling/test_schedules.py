@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.params import SCHEDULES as NAMED
@@ -36,6 +36,7 @@ def test_a_schedule_is_the_references_bit_for_bit(schedule, n: int, levels: Nois
 
 
 @pytest.mark.parametrize("label", LABELS)
+@settings(deadline=None)
 @given(n=st.integers(1, 400))
 def test_a_schedule_falls_from_the_highest_level_to_zero(label: str, n: int) -> None:
     path = sigmas(label, n, SD1)
@@ -45,6 +46,7 @@ def test_a_schedule_falls_from_the_highest_level_to_zero(label: str, n: int) -> 
     assert all(high > low for high, low in pairwise(path))
 
 
+@settings(deadline=None)
 @given(st.floats(0, 999))
 def test_sigma_and_timestep_are_inverse(timestep: float) -> None:
     assert SD1.timestep(SD1.at(torch.tensor(timestep)).item()) == pytest.approx(timestep, abs=2e-3)
@@ -67,6 +69,7 @@ def test_ddim_walks_every_hundredth_timestep_in_ten_steps() -> None:
     assert ddim_timesteps(10) == (1, 101, 201, 301, 401, 501, 601, 701, 801, 901)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000))
 def test_ddim_timesteps_stay_inside_the_training(steps: int) -> None:
     path = ddim_timesteps(steps)
