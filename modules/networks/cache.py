@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 from modules.networks.embedding import Embedding, load_embedding
-from modules.networks.errors import Kind
 from modules.networks.hypernetwork import Hypernetwork, load_hypernetwork
 from modules.networks.lora import Lora, load_lora
 from modules.networks.tensors import Identity, identity
@@ -17,9 +15,6 @@ from modules.networks.tensors import Identity, identity
 Network = Lora | Hypernetwork | Embedding
 N = TypeVar("N", Lora, Hypernetwork, Embedding)
 GIB = 2**30
-LOADERS: Mapping[Kind, Callable[[Path], Network]] = MappingProxyType(
-    {"lora": load_lora, "hypernet": load_hypernetwork, "embedding": load_embedding}
-)
 
 
 class NetworkCache:
@@ -29,20 +24,16 @@ class NetworkCache:
         self.limit_bytes = limit_bytes
         self._kept: OrderedDict[Identity, Network] = OrderedDict()
 
-    def load(self, kind: Kind, path: Path) -> Network:
-        """The network in the file, read only where it is not kept. Raises BadFile."""
-        return self._load(LOADERS[kind], path)
-
     def lora(self, path: Path) -> Lora:
-        """As `load`, for a LoRA."""
+        """The LoRA in the file, read only where it is not kept. Raises BadFile."""
         return self._load(load_lora, path)
 
     def hypernetwork(self, path: Path) -> Hypernetwork:
-        """As `load`, for a hypernetwork."""
+        """As `lora`, for a hypernetwork."""
         return self._load(load_hypernetwork, path)
 
     def embedding(self, path: Path) -> Embedding:
-        """As `load`, for an embedding."""
+        """As `lora`, for an embedding."""
         return self._load(load_embedding, path)
 
     def clear(self) -> None:

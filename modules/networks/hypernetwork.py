@@ -84,11 +84,7 @@ class Hypernetwork:
 
     path: Path
     identity: Identity
-    title: str
-    """The name inside the file, or else the file's stem."""
     bends: Mapping[int, tuple[Bend, Bend]]
-    step: int | None
-    """How long it was trained."""
     nbytes: int
 
     @property
@@ -135,13 +131,10 @@ def load_hypernetwork(path: Path) -> Hypernetwork:
     activate_output = bool(content.get("activate_output", True))
     bends = {width: _pair(path, width, content[width], activation, activate_output) for width in widths}
     steps = [step for pair in bends.values() for bend in pair for step in bend.steps]
-    trained = content.get("step")
     return Hypernetwork(
         path=path,
         identity=file,
-        title=str(content.get("name") or path.stem),
         bends=MappingProxyType(bends),
-        step=trained if isinstance(trained, int) else None,
         nbytes=sum(step.weight.nbytes + step.bias.nbytes for step in steps),
     )
 

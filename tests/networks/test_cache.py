@@ -55,9 +55,9 @@ def test_a_file_beyond_the_budget_is_given_but_not_kept(tmp_path: Path) -> None:
 
 def test_each_kind_has_its_reader() -> None:
     cache = NetworkCache()
-    assert isinstance(cache.load("lora", GOLDEN / "lora" / "lin.safetensors"), Lora)
-    assert isinstance(cache.load("hypernet", GOLDEN / "hypernetworks" / "h_gelu.pt"), Hypernetwork)
-    assert isinstance(cache.load("embedding", GOLDEN / "embeddings" / "tipt3.pt"), Embedding)
+    assert isinstance(cache.lora(GOLDEN / "lora" / "lin.safetensors"), Lora)
+    assert isinstance(cache.hypernetwork(GOLDEN / "hypernetworks" / "h_gelu.pt"), Hypernetwork)
+    assert isinstance(cache.embedding(GOLDEN / "embeddings" / "tipt3.pt"), Embedding)
 
 
 def test_a_broken_file_leaves_nothing_behind(tmp_path: Path) -> None:

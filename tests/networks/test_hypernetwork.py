@@ -47,11 +47,9 @@ def test_the_unet_answers_as_the_references(
 
 
 @pytest.mark.parametrize("case", cases("hypernetworks.json"))
-def test_names_and_widths_are_those_the_reference_read(case: dict[str, Any]) -> None:
+def test_widths_are_those_the_reference_read(case: dict[str, Any]) -> None:
     for name, loaded in zip(case["names"], case["loaded"], strict=True):
-        read = hypernetwork(name)
-        assert read.title == loaded["name"]
-        assert sorted(read.bends) == sorted(loaded["sizes"])
+        assert sorted(hypernetwork(name).bends) == sorted(loaded["sizes"])
 
 
 def test_a_file_in_half_precision_is_computed_in_float32(model: Model, tmp_path: Path) -> None:
