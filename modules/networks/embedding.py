@@ -15,9 +15,7 @@ from modules.networks.families import CONTEXT_WIDTHS
 from modules.networks.image_embedding import IMAGE_SUFFIXES, read_image
 from modules.networks.tensors import Identity, identity, owned
 from modules.params import BadFile
-
-MAX_VECTORS = 75
-"""A chunk of the prompt has no more places."""
+from modules.prompt import MAX_VECTORS
 
 CLIP_L, CLIP_G = "clip_l", "clip_g"
 WIDTHS_OF_CLIP_G: Mapping[int, str] = {1280: "sdxl"}
