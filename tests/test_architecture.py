@@ -53,7 +53,7 @@ def imports(path: Path) -> Iterator[str]:
             target = (base + (node.module or "")).rstrip(".")
             yield target
             if target == "modules":
-                yield from (f"modules.{alias.name}" for alias in node.names)
+                yield from (f"modules.{alias.name}" for alias in node.names if alias.name != "__version__")
 
 
 def _is_for_types(node: ast.AST) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
+from modules import __version__
 from modules.catalogue import Entry
 from modules.params import Infotext, format_infotext
 
 from .plans import Batch, Plan
 
-PROGRAM = "Tagbrush 0.1.0"
+PROGRAM = f"Tagbrush {__version__}"
 Hashes = Mapping[Path, Future[str]]
 
 
