@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import pytest
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import ASGITransport, AsyncClient, Response
 from PIL import Image
 
 from modules.catalogue import Entry
@@ -177,12 +177,27 @@ def test_the_page_stays_small_enough_to_load_at_once(handlers: Handlers) -> None
     assert {"setting_sd_model_checkpoint", "tab_txt2img", "tab_img2img"} <= set(ids)
 
 
-def test_the_page_takes_no_file_larger_than_an_input_may_be(handlers: Handlers) -> None:
-    async def uploaded() -> int:
+def answer(handlers: Handlers, method: str, path: str, **options: Any) -> Response:
+    """What the mounted page answers to one request."""
+
+    async def asked() -> Response:
         app = FastAPI()
         mount(app, handlers.jobs, handlers.catalogue)
         async with AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
-            files = {"files": ("a.png", b"0" * (MAX_BYTES + 1), "image/png")}
-            return (await client.post("/gradio_api/upload", files=files)).status_code
+            return await client.request(method, path, **options)
 
-    assert asyncio.run(uploaded()) == 413
+    return asyncio.run(asked())
+
+
+def test_the_page_takes_no_file_larger_than_an_input_may_be(handlers: Handlers) -> None:
+    files = {"files": ("a.png", b"0" * (MAX_BYTES + 1), "image/png")}
+    assert answer(handlers, "POST", "/gradio_api/upload", files=files).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "path", ["file=https://127.0.0.1/a.png", "file=https%3A%2F%2F127.0.0.1%2Fa.png", "file/http://a"]
+)
+def test_the_page_fetches_nothing_from_other_servers(handlers: Handlers, path: str) -> None:
+    response = answer(handlers, "GET", f"/gradio_api/{path}")
+    assert response.status_code == 403
+    assert "not fetched" in response.text
