@@ -22,8 +22,10 @@ from modules.params import (
     Group,
     Img2ImgRequest,
     Infotext,
+    Pasted,
     Settings,
     Txt2ImgRequest,
+    find_sampler,
     make_request,
     parse_infotext,
     request_from_infotext,
@@ -102,10 +104,8 @@ class GenerationAnswer(BaseModel):
 # Fields of A1111 that this version does not act on, with the values at which that makes no difference.
 # None and a missing field never do. A field whose owner is off makes none either, whatever its value.
 HARMLESS: Mapping[str, tuple[Any, ...]] = {
-    "alwayson_scripts": ({},),
     "disable_extra_networks": (False,),
     "enable_hr": (False,),
-    "eta": (1, 0),
     "firstphase_height": (0,),
     "firstphase_width": (0,),
     "firstpass_image": ("",),
@@ -159,24 +159,20 @@ def translate(payload: Quirks, task: str, keep_input: Callable[[bytes], str]) ->
     """
     _refuse_unsupported(payload)
     given = {name: getattr(payload, name) for name in payload.model_fields_set if getattr(payload, name) is not None}
-    pasted = request_from_infotext(payload.infotext or "", task) if payload.infotext else None
-    values = {**type(payload)().model_dump(exclude_none=True), **(pasted.fields if pasted else {}), **given}
-    if sampler := given.get("sampler_name") or given.get("sampler_index"):
-        values["sampler_name"] = sampler
-    overrides = {**(pasted.settings if pasted else {}), **(payload.override_settings or {})}
+    pasted = request_from_infotext(payload.infotext, task) if payload.infotext else Pasted({}, {})
+    # A1111 leaves the model as it is unless told otherwise, whatever the text says it was made with.
+    overrides = {name: value for name, value in pasted.settings.items() if name != "sd_model_checkpoint"}
+    overrides |= payload.override_settings or {}
     known = {name: value for name, value in overrides.items() if name in Settings.model_fields}
-    request_type = Img2ImgRequest if task == "img2img" else Txt2ImgRequest
-    fields = {name: value for name, value in values.items() if name in request_type.model_fields}
-    fields["save_images"] = bool(values.get("save_images")) and not values.get("do_not_save_samples")
-    fields["override_settings"] = known
+    fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **given})
+    if sampler := given.get("sampler_name") or given.get("sampler_index"):
+        fields["sampler_name"] = sampler
     if isinstance(payload, InputQuirks):
         fields["init_images"] = [keep_input(picture_bytes(text)) for text in _inputs(payload)]
-    ignored = [
-        *_ignored(given, payload, request_type),
-        *(f"override_settings.{name}" for name in overrides.keys() - known),
-    ]
+    request = make_request({**fields, "override_settings": known, "task": task})
+    ignored = [*_ignored(given, request), *(f"override_settings.{name}" for name in overrides.keys() - known)]
     return Translated(
-        request=make_request({**fields, "task": task}),
+        request=request,
         parameters=_parameters(payload),
         ignored=tuple(sorted(ignored)),
         lasting=None if payload.override_settings_restore_afterwards in (True, None) else known,
@@ -315,17 +311,28 @@ def _inputs(payload: InputQuirks) -> list[str]:
     return payload.init_images
 
 
-def _ignored(given: Mapping[str, Any], payload: Quirks, request_type: type[Group]) -> list[str]:
+def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that are fields of the request."""
+    request_type = Img2ImgRequest if isinstance(payload, InputQuirks) else Txt2ImgRequest
+    fields = {name: value for name, value in values.items() if name in request_type.model_fields}
+    fields["save_images"] = bool(values.get("save_images")) and not values.get("do_not_save_samples")
+    return fields
+
+
+def _ignored(given: Mapping[str, Any], request: Txt2ImgRequest | Img2ImgRequest) -> list[str]:
     """The names of fields that ask for something this version does not do."""
-    understood = {*type(payload).model_fields, *request_type.model_fields, *WITHOUT_EFFECT}
-    return [name for name in given if name not in understood and _asks_for_something(name, given)]
+    understood = {*InputQuirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT}
+    # Eta is left at its default: 0 for DDIM and its like, 1 for samplers that add noise as they go.
+    eta = 0 if find_sampler(request.sampler_name)[0].timesteps else 1
+    harmless = {**HARMLESS, "eta": (eta,)}
+    return [name for name in given if name not in understood and _asks_for_something(name, given, harmless)]
 
 
-def _asks_for_something(name: str, given: Mapping[str, Any]) -> bool:
+def _asks_for_something(name: str, given: Mapping[str, Any], harmless: Mapping[str, tuple[Any, ...]]) -> bool:
     owner = "enable_hr" if name.startswith(("hr_", "firstphase_")) else OWNED.get(name)
     if owner is not None:
-        return owner in given and _asks_for_something(owner, given)
-    return given[name] not in HARMLESS.get(name, ())
+        return owner in given and _asks_for_something(owner, given, harmless)
+    return given[name] not in harmless.get(name, ())
 
 
 def _parameters(payload: Quirks) -> dict[str, Any]:

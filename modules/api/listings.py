@@ -178,12 +178,14 @@ def cmd_flags(services: Bound) -> dict[str, Any]:
 
 @router.get("/options", summary="Options")
 def options(services: Bound) -> dict[str, Any]:
-    """Every option, under A1111's names; the checkpoint by its title."""
-    settings = services.jobs.settings()
-    chosen = services.catalogue.find_checkpoint(settings.sd_model_checkpoint) if settings.sd_model_checkpoint else None
+    """Every option, under A1111's names; the checkpoint by its title, the first one's where none is chosen."""
+    settings, catalogue = services.jobs.settings(), services.catalogue
+    name = settings.sd_model_checkpoint
+    usable = (entry for entry in catalogue.entries("checkpoint") if not entry.error)
+    chosen = catalogue.find_checkpoint(name) if name else next(usable, None)
     return {
         **settings.model_dump(mode="json"),
-        "sd_model_checkpoint": chosen.title if chosen else settings.sd_model_checkpoint,
+        "sd_model_checkpoint": chosen.title if chosen else name,
         "sd_checkpoint_hash": chosen.sha256 if chosen else None,
     }
 

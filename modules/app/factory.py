@@ -56,7 +56,8 @@ async def _running(services: Services, gate: PageGate) -> AsyncIterator[None]:
     """Everything that lives as long as the server does."""
     services.catalogue.watch(services.jobs.files_changed)
     services.jobs.start()
-    quiet = asyncio.get_running_loop().call_later(LONGEST_QUIET, services.jobs.page_loaded)
+    seconds = 0.0 if services.page.state == "off" else LONGEST_QUIET
+    quiet = asyncio.get_running_loop().call_later(seconds, services.jobs.page_loaded)
     page = asyncio.create_task(gate.live())
     try:
         yield

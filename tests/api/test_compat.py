@@ -72,6 +72,13 @@ def test_fields_at_their_neutral_values_are_not_worth_a_word() -> None:
     assert translated(**neutral).ignored == ()
 
 
+@pytest.mark.parametrize(
+    ("sampler", "eta", "told"), [("Euler a", 1, 0), ("Euler a", 0, 1), ("DDIM", 0, 0), ("DDIM", 1, 1)]
+)
+def test_an_eta_other_than_the_samplers_own_is_named(sampler: str, eta: float, told: int) -> None:
+    assert translated(sampler_name=sampler, eta=eta).ignored == ("eta",) * told
+
+
 def test_what_is_asked_for_and_not_done_is_named() -> None:
     asked = {"enable_hr": True, "hr_scale": 2, "tiling": True, "subseed": 3, "subseed_strength": 0.5, "wibble": 1}
     assert set(translated(**asked).ignored) == set(asked)
@@ -96,11 +103,13 @@ def test_options_can_be_meant_to_last() -> None:
 
 def test_an_infotext_fills_only_what_is_not_given() -> None:
     text = "a lemon\nNegative prompt: ink\nSteps: 7, Sampler: DPM++ 2M Karras, CFG scale: 4, Seed: 5, Size: 64x128"
+    text += ", Model: other"
     request = translated(infotext=text, seed=9, steps=None).request
     assert isinstance(request, Txt2ImgRequest)
     assert (request.prompt, request.negative_prompt, request.seed, request.steps) == ("a lemon", "ink", 9, 7)
     assert (request.sampler_name, request.scheduler, request.width, request.height) == ("DPM++ 2M", "Karras", 64, 128)
     assert request.override_settings["randn_source"] == "NV"
+    assert "sd_model_checkpoint" not in request.override_settings
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])

@@ -184,6 +184,7 @@ def test_scripts_memory_and_flags_answer(client: TestClient) -> None:
 def test_options_are_read_changed_and_kept(client: TestClient, painter: Painter) -> None:
     before = client.get("/sdapi/v1/options").json()
     assert before["send_seed"] is True
+    assert before["sd_model_checkpoint"] == "tiny_sd1.safetensors"
     assert client.post("/sdapi/v1/options", json={"send_seed": False}).json() is None
     assert client.get("/sdapi/v1/options").json() == {**before, "send_seed": False}
     assert painter.preloaded[-1].send_seed is False
