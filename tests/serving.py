@@ -53,12 +53,12 @@ class Served:
 
 
 @contextmanager
-def serve(data: Path, *arguments: str) -> Iterator[Served]:
-    """A server of this checkout on a free port, with `data` as its data folder."""
+def serve(data: Path, *arguments: str, start: str = START) -> Iterator[Served]:
+    """A server of this checkout on a free port, with `data` as its data folder (its last argument)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", START, "--no-browser", "--port", str(port), "--data-dir", str(data), *arguments]
+    command = [sys.executable, "-c", start, "--no-browser", "--port", str(port), *arguments, "--data-dir", str(data)]
     with (data / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
     served = Served(f"http://127.0.0.1:{port}", data, process)

@@ -98,6 +98,19 @@ def test_the_pages_own_files_are_served_fresh(client: TestClient, path: str) -> 
     assert again.status_code == 304
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("javascript/main.js", "text/javascript"), ("css/tagbrush.css", "text/css"), ("css/brush.svg", "image/svg+xml")],
+)
+def test_they_are_what_they_are_whatever_the_system_thinks(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+) -> None:
+    """On Windows another program may have registered .js as plain text, which no browser runs."""
+    monkeypatch.setattr("starlette.responses.guess_type", lambda path: ("text/plain", None))
+    content_type = client.get(f"/tagbrush/assets/{path}").headers["content-type"]
+    assert content_type.partition(";")[0] == kind
+
+
 @pytest.mark.parametrize("path", ["page.py", "shell.html", "../params/settings.py", "%2e%2e/params/settings.py", ""])
 def test_nothing_else_of_the_package_is(client: TestClient, path: str) -> None:
     assert client.get(f"/tagbrush/assets/{path}").status_code == 404
