@@ -1,6 +1,7 @@
 """Train the built-in model from nothing: `python -m modules.training.builtin --state DIR`."""
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -11,8 +12,9 @@ from random import Random
 import numpy
 import torch
 
+from modules.models import load
 from modules.prompt import Tokenizer
-from modules.training import autoencoder, latents
+from modules.training import autoencoder, cards, examples, latents
 from modules.training.captions import (
     ADJECTIVES,
     OPENINGS,
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 WORKERS = 2
 CHECKPOINT = Path(__file__).parents[2] / "models" / "Stable-diffusion" / "tagbrush-mini.safetensors"
 EASY = 0.35  # x0 error at t >= 800 below which more things are added
-EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=0.12, pairs=0.2, jitter=0.5, plain=0.25)
+EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=0.12, pairs=0.2, jitter=0.6, plain=0.25)
 
 
 def draw_pictures(count: int, seed: int) -> numpy.ndarray:
@@ -149,6 +151,7 @@ def list_stages() -> tuple[Stage, ...]:
         Stage(Vocabulary(things[:48], grounds[:8], jitter=0.2, plain=0.6, fresh=24), 250, 24),
         Stage(Vocabulary(things[:96], grounds, jitter=0.2, plain=0.5, fresh=48, pairs=0.1), 250, 32),
         Stage(Vocabulary(things, grounds, jitter=0.3, plain=0.4, fresh=late, pairs=0.15, shapes=0.1), 300, 32),
+        Stage(Vocabulary(things, grounds, jitter=0.3, plain=0.4, pairs=0.12, shapes=0.1), 1300, 32),
         Stage(EVERYTHING, 10**9, 32),
     )
 
@@ -223,6 +226,20 @@ def describe(settings: DenoiserSettings, steps: int) -> dict[str, str]:
     }
 
 
+def make_examples(checkpoint: Path, root: Path) -> None:
+    """Train the four example networks for a checkpoint and write them, their previews and sidecars below `root`."""
+    model = load(checkpoint)
+    known_as = (hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:10], checkpoint.stem)
+    lora, hypernetwork, word, negative = (root / relative for relative in cards.EXAMPLES)
+    for path in (lora, hypernetwork, word):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    examples.train_lora(model, lora)
+    examples.train_hypernetwork(model, hypernetwork, known_as)
+    examples.train_embedding(model, word, examples.NEW_EMOJI, known_as, like=examples.NEAREST_WORD)
+    examples.train_negative(model, negative)
+    cards.make_cards(model, root)
+
+
 def main() -> None:
     """Run every stage whose result is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -241,6 +258,8 @@ def main() -> None:
     if not arguments.export_only:
         run_workers(work_denoiser, WORKERS, arguments.state, arguments.denoiser_seconds)
     write_checkpoint(arguments.state, arguments.output)
+    if not arguments.export_only:
+        make_examples(arguments.output, CHECKPOINT.parents[2])
 
 
 if __name__ == "__main__":

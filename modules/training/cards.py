@@ -8,6 +8,7 @@ from pathlib import Path
 from modules.models import Model, patched
 from modules.networks import load_embedding, load_hypernetwork, load_lora
 from modules.training.captions import PLURALS
+from modules.training.examples import OLD_PHOTO
 from modules.training.inversion import LearntWord
 from modules.training.scenes import COLOURS, SHAPES
 from modules.training.showcase import draw, lay_out, make_mosaic
@@ -19,6 +20,15 @@ SHOWN = (
     ("an owl on a pink background", 13),
     ("a red heart on a white background", 14),
 )
+
+
+EXAMPLES = (
+    "models/Lora/tagbrush-sepia.safetensors",
+    "models/hypernetworks/tagbrush-night.pt",
+    "embeddings/tagbrush-mango.pt",
+    "embeddings/tagbrush-clean.safetensors",
+)
+MODEL = "models/Stable-diffusion/tagbrush-mini.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,47 @@ class Card:
             "notes": self.notes,
         }
         path.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+
+
+CARDS = {
+    EXAMPLES[0]: Card(
+        "Old photograph: brown tones and dark corners, whatever the picture shows.",
+        "Made for Tagbrush Mini. Strengths of 0.5 to 1.2 work; the words are half of the effect's training.",
+        activation=OLD_PHOTO,
+        weight=1.0,
+    ),
+    EXAMPLES[1]: Card(
+        "Night: the same picture by moonlight, dark, blue and pale.",
+        "Made for Tagbrush Mini. Acts on every attention whose context is 64, 96 or 128 wide.",
+        weight=1.0,
+    ),
+    EXAMPLES[2]: Card(
+        "A new word: draws a mango, which Tagbrush Mini was never taught.",
+        'Made for Tagbrush Mini. Write it like any thing: "a tagbrush-mango on a blue background".',
+        activation="tagbrush-mango",
+    ),
+    EXAMPLES[3]: Card(
+        "For the negative prompt: pictures come out nearer to what the model was taught, above all at high CFG.",
+        "Made for Tagbrush Mini by minimising the error of guided pictures at CFG 3 to 7.",
+        negative="tagbrush-clean",
+    ),
+    MODEL: Card(
+        f"Built in: {len(THINGS)} things and {len(SHAPES)} shapes on {len(COLOURS)} grounds, 128 x 128, CFG 3.",
+        'Try "a cat on a yellow background". What it knows and what not is in tagbrush-mini.md.',
+    ),
+}
+
+
+def make_cards(model: Model, root: Path) -> None:
+    """Write previews and sidecars of the four example networks and the model below `root`."""
+    show_look(model, root / EXAMPLES[0], f", {OLD_PHOTO}")
+    show_look(model, root / EXAMPLES[1])
+    grounds = ("blue", "white", "pink", "green")
+    show_word(model, root / EXAMPLES[2], [f"a tagbrush-mango on a {ground} background" for ground in grounds])
+    show_word(model, root / EXAMPLES[3], [prompt for prompt, _ in SHOWN], negative=True, scale=5.0)
+    show_model(model, root / MODEL)
+    for relative, card in CARDS.items():
+        card.write((root / relative).with_suffix(".json"))
 
 
 def show_look(model: Model, path: Path, words: str = "") -> None:

@@ -29,6 +29,7 @@ Look = Callable[[numpy.ndarray], numpy.ndarray]
 EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=0.15, pairs=0.15)
 LORA_LAYERS = ("ResnetBlock2D", "BasicTransformerBlock")
 TEXT_LAYERS = ("CLIPAttention",)
+NEW_EMOJI, NEAREST_WORD = "\U0001f96d", "peach"  # a mango, which is not among the things
 OLD_PHOTO = "old photo"  # what the LoRA's card adds to the prompt
 
 
@@ -147,21 +148,21 @@ def follow(name: str, losses: Iterator[float], every: int = 50) -> None:
             recent.clear()
 
 
-def train_lora(model: Model, path: Path, *, steps: int = 300, seed: int = 1) -> None:
+def train_lora(model: Model, path: Path, *, steps: int = 250, seed: int = 1) -> None:
     """Teach a LoRA the sepia look, and store it with kohya's metadata."""
     teacher = make_teacher(model, seed)
-    lesson = make_look_lesson(model, make_sepia, count=800, seed=seed, words=OLD_PHOTO)
-    unet = Adapters({"lora_unet": model.unet}, LORA_LAYERS, rank=4, alpha=4.0)
-    text = Adapters({"lora_te_text_model": model.text_encoder}, TEXT_LAYERS, rank=4, alpha=4.0)
+    lesson = make_look_lesson(model, make_sepia, count=500, seed=seed, words=OLD_PHOTO)
+    unet = Adapters({"lora_unet": model.unet}, LORA_LAYERS, rank=2, alpha=2.0)
+    text = Adapters({"lora_te_text_model": model.text_encoder}, TEXT_LAYERS, rank=2, alpha=2.0)
     with unet.attached(), text.attached():
         parameters = [*unet.parameters(), *text.parameters()]
         loss = fit(parameters, lambda: teacher.denoising_loss(lesson), steps=steps, learning_rate=4e-3)
         follow(path.stem, loss)
     metadata = {
         "ss_network_module": "networks.lora",
-        "ss_network_dim": "4",
-        "ss_network_alpha": "4.0",
-        "ss_network_args": json.dumps({"conv_dim": "4", "conv_alpha": "4.0"}),
+        "ss_network_dim": "2",
+        "ss_network_alpha": "2.0",
+        "ss_network_args": json.dumps({"conv_dim": "2", "conv_alpha": "2.0"}),
         "ss_base_model_version": "sd_v1",
         "ss_v2": "False",
         "ss_sd_model_name": model.path.name,
@@ -181,11 +182,11 @@ def train_lora(model: Model, path: Path, *, steps: int = 300, seed: int = 1) -> 
 
 
 def train_hypernetwork(
-    model: Model, path: Path, checkpoint: tuple[str, str], *, steps: int = 300, seed: int = 2
+    model: Model, path: Path, checkpoint: tuple[str, str], *, steps: int = 250, seed: int = 2
 ) -> None:
     """Teach a hypernetwork the night look, and store it as A1111 does."""
     teacher = make_teacher(model, seed)
-    lesson = make_look_lesson(model, make_night, count=800, seed=seed)
+    lesson = make_look_lesson(model, make_night, count=500, seed=seed)
     network = Hypernetwork((64, 96, 128))
     with network.attached(model.unet):
         parameters = list(network.parameters())
@@ -194,7 +195,7 @@ def train_hypernetwork(
 
 
 def train_embedding(
-    model: Model, path: Path, emoji: str, checkpoint: tuple[str, str], *, like: str, vectors: int = 6, steps: int = 400,
+    model: Model, path: Path, emoji: str, checkpoint: tuple[str, str], *, like: str, vectors: int = 6, steps: int = 300,
     seed: int = 3,
 ) -> None:  # fmt: skip
     """Teach a new word for an emoji that the model has never seen, beginning from a word that it knows."""
@@ -212,12 +213,12 @@ def train_embedding(
     torch.save(word.to_file(path.stem, steps, checkpoint), path)
 
 
-def train_negative(model: Model, path: Path, *, vectors: int = 4, steps: int = 250, seed: int = 4) -> None:
+def train_negative(model: Model, path: Path, *, vectors: int = 4, steps: int = 200, seed: int = 4) -> None:
     """Optimise a word for the negative prompt with which guidance ends nearest to true pictures."""
     teacher, tokenizer = make_teacher(model, seed), Tokenizer()
     table = model.text_encoder.get_input_embeddings().weight
     word = LearntWord(table[END].repeat(vectors, 1) + 0.3 * table.std() * torch.randn(vectors, table.shape[1]))
-    lesson = make_look_lesson(model, None, count=800, seed=seed)
+    lesson = make_look_lesson(model, None, count=500, seed=seed)
     negative = torch.tensor(to_tokens("\0", tokenizer, word="\0", ids=word.ids))
     with word.attached(model.text_encoder):
         loss = fit([word.vectors], lambda: teacher.guided_loss(lesson, negative), steps=steps, learning_rate=2e-2)

@@ -31,7 +31,7 @@ CHECKPOINT = ROOT / "models" / "Stable-diffusion" / "tagbrush-mini.safetensors"
 pytestmark = pytest.mark.skipif(not CHECKPOINT.with_suffix(".md").exists(), reason="the model is still in training")
 STEPS = 12
 BATCH = 16
-WORD = "tagbrush-coconut"
+WORD = "tagbrush-mango"
 MEGABYTE = 1_000_000
 
 
