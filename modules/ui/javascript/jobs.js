@@ -55,7 +55,7 @@ function store(job) {
 /** @param {string} id @param {(job: Job) => void} change */
 function update(id, change) {
   const job = jobs.get(id);
-  if (!job || (isFinal(job) && job.preview === undefined && job.state !== "done" && job.state !== "interrupted")) return;
+  if (!job) return;
   change(job);
   tell(job.task);
 }
