@@ -68,6 +68,8 @@ def _from_yaml(path: Path) -> dict[str, Any]:
         return {}
     try:
         params = _at(yaml.safe_load(path.read_text(encoding="utf-8-sig")), "model", "params")
+    except OSError as error:
+        raise BadFile(path, f"cannot be read ({error.strerror or error}). Check its rights, or delete it.") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(path, f"is not YAML ({str(error).partition(chr(10))[0]}). Mend or delete it.") from error
     readers: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {

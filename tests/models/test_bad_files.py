@@ -189,6 +189,18 @@ def test_a_yaml_that_says_nothing_sensible(good: Tensors, tmp_path: Path, text: 
         load(path)
 
 
+def test_a_yaml_that_may_not_be_read(good: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, good)
+    path.with_suffix(".yaml").write_text("model: {}", encoding="utf-8")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(BadFile, match="Permission denied"):
+        load(path)
+
+
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
     refused(tmp_path / "gone.safetensors", "does not exist")
 
