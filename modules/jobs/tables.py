@@ -72,8 +72,11 @@ _REQUESTS: Mapping[str, type[Txt2ImgRequest] | type[Img2ImgRequest]] = {
 def open_file(path: Path | None) -> sqlite3.Connection:
     """The queue file, made if need be, held exclusively (None: in memory). Raises BadFile when it cannot be used."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=1)
+        _make(path.parent)
+    try:
+        db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=1)
+    except sqlite3.OperationalError as error:
+        raise BadFile(path or "queue", f"{error}; check the folder's rights, or give another --data-dir") from error
     try:
         _prepare(db, path)
     except sqlite3.OperationalError as error:
@@ -87,6 +90,13 @@ def open_file(path: Path | None) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadFile(folder, f"not a folder, and none can be made there ({error}); give another --data-dir") from error
 
 
 def _prepare(db: sqlite3.Connection, path: Path | None) -> None:

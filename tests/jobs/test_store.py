@@ -208,3 +208,12 @@ def test_old_events_are_forgotten_but_ids_go_on(store: JobStore, monkeypatch: py
     assert [event.id for event in store.events_after(0)] == [4, 5]
     store.prune(unused_inputs_before=0)
     assert store.last_event_id() == 5
+
+
+def test_a_data_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "queue").mkdir()
+    with pytest.raises(BadFile, match=r"not a folder.*--data-dir"):
+        JobStore(tmp_path / "file" / "queue")
+    with pytest.raises(BadFile, match=r"unable to open.*--data-dir"):
+        JobStore(tmp_path / "queue")
