@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.style import Style
+from rich.text import Text
 
 from modules.api import Hosts, Services
 from modules.params import TagbrushError
@@ -27,11 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl+C. Gives the process's exit code: 0 for a wanted end, 1 for an error that it told of, 2 for a
     command line that cannot be used.
     """
-    console = Console(stderr=True, highlight=False)
+    # A log file gets whole lines and a path in brackets stays what it is.
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=not sys.stderr.isatty())
     try:
         options = parse(sys.argv[1:] if argv is None else argv, os.environ)
     except TagbrushError as error:
-        console.print(f"[bold red]{error}[/]")
+        console.print(str(error), style="bold red")
         return 2
     set_up_logging(options.loglevel, console)
     for note in options.notes:
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         serve(options, console)
     except TagbrushError as error:
-        console.print(f"[bold red]{error}[/]")
+        console.print(str(error), style="bold red")
         return 1
     except KeyboardInterrupt:
         console.print("Tagbrush has stopped.")
@@ -71,7 +74,8 @@ def announce(options: Options, port: int, console: Console) -> None:
     host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
     url = f"{options.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     what = "Tagbrush is ready at" if options.page else "Tagbrush's API is ready, documented at"
-    console.print(f"{what} [bold link={url}]{url}{'' if options.page else '/docs'}[/]   (Ctrl+C stops it)")
+    link = (url if options.page else f"{url}/docs", Style(bold=True, link=url))
+    console.print(Text.assemble(f"{what} ", link, "   (Ctrl+C stops it)"))
     if options.listens:
         console.print(f"From other machines: {options.scheme}://{socket.gethostname()}:{port}")
         if not options.auth:

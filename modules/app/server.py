@@ -16,6 +16,11 @@ from modules.api import Services
 from modules.params import TagbrushError
 
 PORTS_TRIED = 20
+NOISE = (
+    "Cancel %s running task",
+    "Exception in ASGI application",
+    "Exception in callback _ProactorBasePipeTransport._call_connection_lost",  # asyncio's on Windows
+)
 
 
 class PortTaken(TagbrushError):
@@ -94,8 +99,7 @@ class Server(uvicorn.Server):
 
 
 class Noise(logging.Filter):
-    """Keeps back what uvicorn says of streams cut at the end, and of errors that are logged already."""
+    """Keeps back what is said of streams cut at the end, of errors logged already, and of browsers that left."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        text = str(record.msg)
-        return not text.startswith(("Cancel %s running task", "Exception in ASGI application"))
+        return not str(record.msg).startswith(NOISE)
