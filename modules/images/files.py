@@ -19,6 +19,9 @@ from .metadata import encode
 STALE_SECONDS = 3600
 """A reservation older than this belongs to a process that died."""
 
+SCANNER_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between tries to rename a file that another program holds."""
+
 _NUMBERED = re.compile(r"(\d+)(?:-.*)?\.[^.]+")
 _RESERVED = re.compile(r"\.(\d+)\.part")
 
@@ -49,7 +52,7 @@ def save_picture(
         with _reserved_number(target) as (number, reservation):
             path = target / f"{number:05}-{seed}{suffix}"
             _write(reservation, data)
-            os.replace(reservation, path)
+            _rename(reservation, path)
         _settle(target)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -64,7 +67,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
     try:
         _write(temporary, data)
-        os.replace(temporary, path)
+        _rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     _settle(path.parent)
@@ -120,6 +123,23 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Let the file take the name, and the place, of another.
+
+    Windows refuses for the moment in which a virus scanner or an indexer looks into a file that was just written.
+    """
+    for pause in SCANNER_PAUSES:
+        try:
+            os.replace(source, target)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    os.replace(source, target)
 
 
 def _settle(folder: Path) -> None:

@@ -50,6 +50,23 @@ def test_nothing_but_the_picture_is_left_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["00000-1.png"]
 
 
+class HeldByScanner(PermissionError):
+    winerror = 32
+
+
+def test_a_virus_scanner_that_holds_a_new_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, refusals = os.replace, iter([HeldByScanner(), HeldByScanner()])
+
+    def refuse_twice(source: Path, target: Path) -> None:
+        if error := next(refusals, None):
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_twice)
+    save_picture(PICTURE, tmp_path, seed=1, infotext="")
+    assert [path.name for path in tmp_path.iterdir()] == ["00000-1.png"]
+
+
 def test_threads_saving_at_once_never_share_a_number(tmp_path: Path) -> None:
     def work() -> None:
         for _ in range(10):
