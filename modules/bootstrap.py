@@ -86,7 +86,7 @@ def missing(environment: Environment, wanted: Sequence[str]) -> list[str]:
 
     All of them if anything that was installed is gone: any of them may need it.
     """
-    if not environment.python.exists():
+    if not (environment.python.exists() and (environment.folder / "pyvenv.cfg").exists()):
         return list(wanted)
     try:
         recorded = set(json.loads(environment.record.read_text(encoding="utf-8"))["installed"])
@@ -140,12 +140,18 @@ def prepare(environment: Environment, extras: Sequence[str] = ()) -> None:
 
 
 def _runs(python: Path) -> bool:
-    """Whether this interpreter starts, is of the version we run under, and has pip."""
-    version = f"import pip, sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    """Whether this interpreter starts, is an environment's, is of the version we run under, and has pip."""
+    test = f"sys.prefix != sys.base_prefix and sys.version_info[:2] == {tuple(sys.version_info[:2])}"
+    code = f"import pip, sys; sys.exit(not ({test}))"
     try:
-        return subprocess.run([python, "-c", version], capture_output=True, check=False).returncode == 0
+        return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
+
+
+def base_python() -> Path:
+    """The interpreter outside of any environment."""
+    return Path(getattr(sys, "_base_executable", "") or sys.executable)
 
 
 def _make(environment: Environment) -> None:
@@ -155,7 +161,7 @@ def _make(environment: Environment) -> None:
     else:
         say("Making the private environment .venv ...")
     made = subprocess.run(
-        [sys.executable, "-m", "venv", str(environment.folder)],
+        [base_python(), "-m", "venv", str(environment.folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -165,7 +171,7 @@ def _make(environment: Environment) -> None:
     if made.returncode != 0:
         reason = made.stdout.strip() or f"exit code {made.returncode}"
         raise SetupError(
-            f"{environment.folder} could not be made with {sys.executable}:\n{reason}\n"
+            f"{environment.folder} could not be made with {base_python()}:\n{reason}\n"
             "On Debian and Ubuntu, install python3-venv; else check that the folder can be written."
         )
 
@@ -281,7 +287,7 @@ def mend(environment: Environment, error: ImportError, arguments: Sequence[str])
     say(f"The environment in .venv is damaged ({error}); repairing it ...")
     environment.record.unlink(missing_ok=True)
     os.environ[MENDED] = "1"
-    return run(Path(sys._base_executable), [str(ROOT / "webui.py"), *arguments])
+    return run(base_python(), [str(ROOT / "webui.py"), *arguments])
 
 
 def leave(code: int) -> NoReturn:
@@ -292,13 +298,8 @@ def leave(code: int) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Prepare the environment, and start the server or the tests in it; `arguments` are those of the command line."""
     environment = Environment(ROOT)
-    if Path(sys.prefix).resolve() == environment.folder.resolve():
-        try:
-            from modules.app.cli import main as start
-        except ImportError as error:
-            return mend(environment, error, arguments)
-        leave(start(list(arguments)))
     is_test = arguments[:1] == ["test"]
     try:
         prepare(environment, ("test",) if is_test else ())
@@ -310,4 +311,10 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     if is_test:
         return run(environment.python, ["-m", "pytest", "--rootdir", str(ROOT), *arguments[1:]])
-    return run(environment.python, [str(ROOT / "webui.py"), *arguments])
+    if Path(sys.prefix).resolve() != environment.folder.resolve():
+        return run(environment.python, [str(ROOT / "webui.py"), *arguments])
+    try:
+        from modules.app.cli import main as start
+    except ImportError as error:
+        return mend(environment, error, arguments)
+    leave(start(list(arguments)))

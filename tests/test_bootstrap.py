@@ -38,6 +38,7 @@ def environment(tmp_path: Path) -> Environment:
     environment.packages.mkdir(parents=True)
     environment.python.parent.mkdir(parents=True, exist_ok=True)
     environment.python.write_text("")
+    (environment.folder / "pyvenv.cfg").write_text("")
     for name in ("numpy-2.0", "torch-9.9+cpu", "sympy-1.0"):
         (environment.packages / f"{name}.dist-info").mkdir()
     environment.record.write_text(json.dumps({"installed": ["numpy==2.0", "sympy==1.0", "torch==9.9"]}))
@@ -76,7 +77,7 @@ def test_the_test_extra_is_added_to_the_same_environment(environment: Environmen
     assert missing(environment, requirements(environment.root, ["test"])) == ["pytest==1.0"]
 
 
-@pytest.mark.parametrize("damage", ["no record", "torn record", "package gone", "what it needs gone", "no python"])
+@pytest.mark.parametrize("damage", ["no record", "torn record", "package gone", "what it needs gone", "no settings", "no python"])
 def test_damage_is_noticed(environment: Environment, damage: str) -> None:
     if damage == "no record":
         environment.record.unlink()
@@ -86,6 +87,8 @@ def test_damage_is_noticed(environment: Environment, damage: str) -> None:
         (environment.packages / "numpy-2.0.dist-info").rmdir()
     elif damage == "what it needs gone":
         (environment.packages / "sympy-1.0.dist-info").rmdir()
+    elif damage == "no settings":
+        (environment.folder / "pyvenv.cfg").unlink()
     else:
         environment.python.unlink()
     assert "numpy==2.0" in missing(environment, requirements(environment.root))
