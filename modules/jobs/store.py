@@ -287,13 +287,9 @@ class JobStore:
             if self._db.in_transaction:
                 raise AssertionError("a store method that changes something called another one")
             events: list[Event] = []
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._db:  # commits at its end, and rolls back on an error
+                self._db.execute("BEGIN IMMEDIATE")
                 yield events
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
             for event in events:
                 self.announce(event)
 

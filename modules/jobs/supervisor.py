@@ -129,9 +129,11 @@ class Supervisor:
                 action = self._on_time
             try:
                 action()
-            except sqlite3.Error as error:
-                log.exception("The queue file cannot be used")
-                self._set_status(self.status.state, f"The queue file cannot be used: {error}. Is the disk full?")
+            except Exception as error:
+                # The queue's own loop: whatever breaks, the next action finds a thread that runs it.
+                reason = _explain(error)
+                log.exception(reason)
+                self._set_status(self.status.state, reason)
 
     def _pause(self) -> float:
         return max(0.0, min(self._tidy_at, self._restart_at) - time.monotonic())
@@ -363,3 +365,10 @@ class Supervisor:
 
     def _publish(self, kind: EventKind, data: Mapping[str, object], job_id: str | None = None) -> None:
         self.bus.publish(Event(kind=kind, data=data, job_id=job_id))
+
+
+def _explain(error: Exception) -> str:
+    """What went wrong in the queue, in words."""
+    if isinstance(error, sqlite3.Error):
+        return f"The queue file cannot be used: {error}. Is the disk full?"
+    return f"The queue stumbled and goes on: {type(error).__name__}: {error}. The log tells where."

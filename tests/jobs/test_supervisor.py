@@ -197,3 +197,18 @@ def test_closing_leaves_no_worker_behind(make_bench: MakeBench) -> None:
     until(lambda: bench.jobs.get(job.id).progress)
     bench.jobs.close()
     assert not is_alive(bench.worker_pids()[0])
+
+
+def test_a_fault_in_the_queue_is_told_and_the_queue_goes_on(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(start=False)
+
+    def broken() -> None:
+        raise RuntimeError("a bolt is loose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "start_next", broken)
+        bench.jobs.start()
+        until(lambda: "a bolt is loose" in bench.jobs.worker.message)
+    assert bench.done(bench.submit("picture")).state is JobState.DONE
