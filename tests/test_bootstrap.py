@@ -77,7 +77,9 @@ def test_the_test_extra_is_added_to_the_same_environment(environment: Environmen
     assert missing(environment, requirements(environment.root, ["test"])) == ["pytest==1.0"]
 
 
-@pytest.mark.parametrize("damage", ["no record", "torn record", "package gone", "what it needs gone", "no settings", "no python"])
+@pytest.mark.parametrize(
+    "damage", ["no record", "torn record", "package gone", "what it needs gone", "no settings", "no python"]
+)
 def test_damage_is_noticed(environment: Environment, damage: str) -> None:
     if damage == "no record":
         environment.record.unlink()
