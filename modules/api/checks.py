@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from modules.catalogue import Catalogue, Entry
-from modules.params import BadFile, UnknownName
+from modules.params import BadFile, Img2ImgRequest, Txt2ImgRequest, UnknownName, check_inputs
 
 from .services import Services
 
 CHOSEN_BY_ITSELF = ("", "Automatic", "None")
 
 
-def check_job(services: Services, overrides: Mapping[str, Any]) -> None:
-    """As `check_checkpoint`, for a job that is submitted now with these `overrides`."""
+def check_job(services: Services, request: Txt2ImgRequest | Img2ImgRequest) -> None:
+    """As `check_checkpoint`, for a job submitted now. Raises BadRequest too, for one without the pictures it needs."""
+    check_inputs(request)
     settings = services.jobs.settings().model_dump(include={"sd_model_checkpoint", "sd_vae"})
-    check_checkpoint(services.catalogue, {**settings, **overrides})
+    check_checkpoint(services.catalogue, {**settings, **request.override_settings})
 
 
 def check_checkpoint(catalogue: Catalogue, settings: Mapping[str, Any]) -> None:

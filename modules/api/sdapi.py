@@ -68,7 +68,7 @@ async def _generate(services: Services, payload: compat.Quirks, task: str) -> co
 
 
 def _submit(services: Services, translated: compat.Translated) -> Job:
-    check_job(services, translated.request.override_settings)
+    check_job(services, translated.request)
     job = services.jobs.submit(translated.request)
     if translated.lasting:
         services.jobs.change_settings(translated.lasting)

@@ -4,7 +4,7 @@ from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .infotext import Infotext, format_infotext, parse_infotext, quote, split_sizes, unquote
 from .paste import Pasted, request_from_infotext
-from .requests import REQUEST, Img2ImgRequest, Request, Txt2ImgRequest, make_request, with_seed
+from .requests import REQUEST, Img2ImgRequest, Request, Txt2ImgRequest, check_inputs, make_request, with_seed
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
 from .settings import Settings, explain
 
@@ -26,6 +26,7 @@ __all__ = [
     "TagbrushError",
     "Txt2ImgRequest",
     "UnknownName",
+    "check_inputs",
     "explain",
     "find_sampler",
     "find_schedule",

@@ -100,6 +100,23 @@ def make_request(fields: Mapping[str, Any]) -> Txt2ImgRequest | Img2ImgRequest:
         raise BadRequest(explain(error)) from error
 
 
+def check_inputs(request: Txt2ImgRequest | Img2ImgRequest) -> None:
+    """Nothing, if there is what `request` starts from: noise, one picture, or one for each of a batch.
+
+    Raises BadRequest.
+    """
+    if not isinstance(request, Img2ImgRequest):
+        return
+    count = len(request.init_images)
+    if count == 0:
+        raise BadRequest("img2img needs a picture to start from, and got none. Add one, or use txt2img.")
+    if count > 1 and count > request.batch_size:
+        raise BadRequest(
+            f"There are {count} pictures to start from, but a batch has {request.batch_size}. "
+            f"Set the batch size to {count}, or give one picture."
+        )
+
+
 def with_seed(request: R, draw: Callable[[int], int]) -> R:
     """The request with its seed decided, so that a retry makes the same pictures.
 

@@ -10,13 +10,13 @@ from types import MappingProxyType
 from modules.catalogue import Catalogue, Entry
 from modules.models import Pass
 from modules.params import (
-    BadRequest,
     Img2ImgRequest,
     SamplerInfo,
     Settings,
     TagbrushError,
     Txt2ImgRequest,
     UnknownName,
+    check_inputs,
     find_sampler,
     find_schedule,
 )
@@ -51,6 +51,7 @@ def plan(
     """
     if request.seed < 0:
         raise ValueError("a plan needs a seed; give the request to with_seed first")
+    check_inputs(request)
     notices: dict[str, None] = {}
     tell: Tell = notices.setdefault
     checkpoint = _checkpoint(settings.sd_model_checkpoint, catalogue)
@@ -200,21 +201,12 @@ def _of_negative(
 
 def _inits(request: AnyRequest) -> tuple[str | None, ...]:
     """The pictures to start from, used in turn; None is noise alone."""
-    if not isinstance(request, Img2ImgRequest):
-        return (None,)
-    if not request.init_images:
-        raise BadRequest("img2img needs a picture to start from, and got none. Add one, or use txt2img.")
-    return request.init_images
+    return request.init_images if isinstance(request, Img2ImgRequest) else (None,)
 
 
 def _batch_size(request: AnyRequest) -> int:
     """How many pictures are made together: one for each picture to start from, if there are several."""
     count = len(_inits(request))
-    if count > max(request.batch_size, 1):
-        raise BadRequest(
-            f"There are {count} pictures to start from, but a batch has {request.batch_size}. "
-            f"Set the batch size to {count}, or give one picture."
-        )
     return count if count > 1 else request.batch_size
 
 
