@@ -7,6 +7,7 @@ never reaches another job.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,9 +43,10 @@ class Settings(Group):
     send_seed: bool = param(True, "Send seed when sending a picture to another tab")
 
     def overridden(self, changes: Mapping[str, Any]) -> Settings:
-        """A copy with `changes`, validated.
+        """A copy with `changes`, validated; changes may come from anyone who reaches the server.
 
-        Raises UnknownName for an option that does not exist and BadRequest for a value out of its limits.
+        Raises UnknownName for an option that does not exist and BadRequest for a value out of its limits, such as an
+        output folder outside the data folder. (One that `self` has already was set by the owner, and stays.)
         """
         known = type(self).model_fields
         for name in changes:
@@ -55,6 +57,8 @@ class Settings(Group):
         except ValidationError as error:
             raise BadRequest(explain(error)) from error
         settings.check_choices()
+        for name in FOLDERS & changes.keys():
+            _check_inside(known[name].title or name, getattr(settings, name))
         return settings
 
     def check_choices(self) -> None:
@@ -64,6 +68,19 @@ class Settings(Group):
             choices = extra.get("choices")
             if isinstance(choices, tuple) and getattr(self, name) not in choices:
                 raise UnknownName(f"{field.title}:", str(getattr(self, name)), choices)
+
+
+FOLDERS = frozenset(name for name in Settings.model_fields if name.startswith("outdir_"))
+
+
+def _check_inside(title: str, folder: str) -> None:
+    """Raise BadRequest unless `folder` is below the data folder on any system: relative, and never upwards."""
+    for path in (PurePosixPath(folder), PureWindowsPath(folder)):
+        if path.anchor or ".." in path.parts:
+            raise BadRequest(
+                f'{title} is "{folder}", which leads out of the data folder. '
+                'Give a path inside it, such as "outputs/pictures".'
+            )
 
 
 def explain(error: ValidationError) -> str:
