@@ -2,7 +2,8 @@
 
 A server on this machine is reachable by every page the user's browser has open. Two headers that a page cannot
 forge keep those out: `Host` names the address the browser believes it talks to (so a rebound DNS name shows), and
-`Origin` or `Sec-Fetch-Site` name the page that asks. Programs send neither of the last two and pass.
+`Origin` or `Sec-Fetch-Site` name the page that asks. Programs send neither of the last two and pass. Links pass too,
+so every answer forbids other sites to show it in a frame, where a person could be led to click what they do not see.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::\d+)?", re.ASCII)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+NO_FOREIGN_FRAMES = {"Content-Security-Policy": "frame-ancestors 'self'", "X-Frame-Options": "SAMEORIGIN"}
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,20 @@ class OwnPagesOnly:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+
+        async def unframed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                for name, value in NO_FOREIGN_FRAMES.items():
+                    MutableHeaders(scope=message).append(name, value)
+            await send(message)
+
         reason = refusal(Headers(scope=scope), self.hosts)
         if reason is None:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, unframed)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": reason})
         else:
-            await _error(403, "Forbidden", reason)(scope, receive, send)
+            await _error(403, "Forbidden", reason)(scope, receive, unframed)
 
 
 def refusal(headers: Headers, hosts: Hosts) -> str | None:

@@ -74,6 +74,14 @@ def test_a_refusal_runs_nothing_and_is_a_403(client: TestClient) -> None:
     assert client.get("/tagbrush/v1/jobs").json() == []
 
 
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/docs", 200), (STATUS, 200), ("/nothing", 404)])
+def test_no_answer_lets_other_sites_frame_it(client: TestClient, path: str, status: int) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert answer.headers.get_list("Content-Security-Policy") == ["frame-ancestors 'self'"]
+    assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
 def test_no_answer_lets_other_sites_read_it(client: TestClient) -> None:
     answer = client.options(STATUS, headers={"Origin": ADDRESS, "Access-Control-Request-Method": "POST"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
