@@ -16,9 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from modules.images import decode_base64, open_picture
+from modules.images import decode_base64, whole_picture
 from modules.jobs import Job, Picture
 from modules.params import (
+    BadRequest,
     Group,
     Img2ImgRequest,
     Infotext,
@@ -181,9 +182,9 @@ def translate(payload: Quirks, task: str, keep_input: Callable[[bytes], str]) ->
 
 
 def picture_bytes(text: str) -> bytes:
-    """The file inside a base64 text or data URI, known to be a picture. Raises BadPicture."""
+    """The file inside a base64 text or data URI, known to be a whole picture. Raises BadPicture."""
     data = decode_base64(text)
-    open_picture(data)
+    whole_picture(data)
     return data
 
 
@@ -337,7 +338,10 @@ def _asks_for_something(name: str, given: Mapping[str, Any], harmless: Mapping[s
 
 def _parameters(payload: Quirks) -> dict[str, Any]:
     """The payload as A1111 sends it back: without the input pictures unless they are asked for."""
-    parameters = payload.model_dump(mode="json")
+    try:
+        parameters = payload.model_dump(mode="json")
+    except ValueError as error:  # pydantic has a limit of depth, and json a deeper one
+        raise BadRequest("The payload is nested too deeply. Send plain values, lists and small objects.") from error
     if isinstance(payload, InputQuirks) and not payload.include_init_images:
         parameters["init_images"] = None
     return parameters

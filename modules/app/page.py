@@ -30,6 +30,9 @@ ASSETS = {
 }
 """What is served, by its ending, and as what: the registry of Windows may say otherwise."""
 
+APIS = ("/sdapi/", "/tagbrush/")
+"""Below these there are routes of ours alone, so that a miss there is told as the API tells it."""
+
 Mount = Callable[[FastAPI, Services], object]
 
 
@@ -44,7 +47,7 @@ class PageGate:
             services.page.state = "off"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._page is not None:
+        if self._page is not None and not scope["path"].startswith(APIS):
             await self._page(scope, receive, send)
         elif scope["type"] == "http":
             await self._placeholder(scope["path"])(scope, receive, send)
@@ -82,7 +85,8 @@ class PageGate:
     def _placeholder(self, path: str) -> Response:
         if path != "/":
             missing = {"error": "NotFound", "detail": f"There is nothing at {path}.", "body": "", "errors": ""}
-            return JSONResponse(missing, 503 if self._services.page.state == "starting" else 404)
+            may_come = self._services.page.state == "starting" and not path.startswith(APIS)
+            return JSONResponse(missing, 503 if may_come else 404)
         if self._mount is None:
             return RedirectResponse("/docs")
         return FileResponse(self._shell, media_type="text/html", headers={"Cache-Control": "no-store"})

@@ -55,12 +55,14 @@ def test_the_shell_is_there_until_the_page_is(services: Services, page: SlowPage
         assert "<tb-cards" in shell.text
         assert client.get(STATUS).json()["ui"] == "starting"
         assert client.get("/config").status_code == 503
+        assert client.get("/sdapi/v1/nothing").status_code == 404
         assert client.get("/tagbrush/v1/catalogue/lora").json()["total"] == 3
         page.go.set()
         until(lambda: client.get(STATUS).json()["ui"] == "ready")
         assert client.get("/").json() == "the page at /"
         assert client.get("/config").json() == "the page at /config"
         assert client.get("/sdapi/v1/progress").json()["progress"] == 0
+        assert client.get("/sdapi/v1/nothing").json()["error"] == "NotFound"
         assert page.life == ["begins"]
     assert page.life == ["begins", "ends"]
 
