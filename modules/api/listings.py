@@ -138,11 +138,12 @@ def hypernetworks(services: Bound) -> list[NetworkItem]:
 
 @router.get("/embeddings", summary="Embeddings")
 def embeddings(services: Bound) -> EmbeddingLists:
-    """`skipped` holds those that cannot be read."""
-    entries = services.catalogue.entries("embedding")
+    """`skipped` holds those that cannot be read, or are for another model than the chosen one."""
+    entries, checkpoint = services.catalogue.entries("embedding"), _chosen(services)
+    usable = {entry.path for entry in entries if not entry.error and _fits(entry, checkpoint)}
     return EmbeddingLists(
-        loaded={entry.name: _embedding(entry) for entry in entries if not entry.error},
-        skipped={entry.name: _embedding(entry) for entry in entries if entry.error},
+        loaded={entry.name: _embedding(entry) for entry in entries if entry.path in usable},
+        skipped={entry.name: _embedding(entry) for entry in entries if entry.path not in usable},
     )
 
 
@@ -179,13 +180,10 @@ def cmd_flags(services: Bound) -> dict[str, Any]:
 @router.get("/options", summary="Options")
 def options(services: Bound) -> dict[str, Any]:
     """Every option, under A1111's names; the checkpoint by its title, the first one's where none is chosen."""
-    settings, catalogue = services.jobs.settings(), services.catalogue
-    name = settings.sd_model_checkpoint
-    usable = (entry for entry in catalogue.entries("checkpoint") if not entry.error)
-    chosen = catalogue.find_checkpoint(name) if name else next(usable, None)
+    settings, chosen = services.jobs.settings(), _chosen(services)
     return {
         **settings.model_dump(mode="json"),
-        "sd_model_checkpoint": chosen.title if chosen else name,
+        "sd_model_checkpoint": chosen.title if chosen else settings.sd_model_checkpoint,
         "sd_checkpoint_hash": chosen.sha256 if chosen else None,
     }
 
@@ -245,5 +243,20 @@ def _model(entry: Entry) -> ModelItem:
     )
 
 
+def _chosen(services: Services) -> Entry | None:
+    """The checkpoint in use: the one that the options name, or the first that is good."""
+    name, catalogue = services.jobs.settings().sd_model_checkpoint, services.catalogue
+    if name:
+        return catalogue.find_checkpoint(name)
+    return next((entry for entry in catalogue.entries("checkpoint") if not entry.error), None)
+
+
+def _fits(embedding: Entry, checkpoint: Entry | None) -> bool:
+    """Whether the embedding's vectors are as wide as the checkpoint's, as far as is known (P095)."""
+    if checkpoint is None or None in (embedding.width, checkpoint.width):
+        return True
+    return embedding.width == checkpoint.width and (embedding.family == "sdxl") == (checkpoint.family == "sdxl")
+
+
 def _embedding(entry: Entry) -> EmbeddingItem:
-    return EmbeddingItem(shape=0, vectors=entry.vectors or 0)
+    return EmbeddingItem(shape=entry.width or 0, vectors=entry.vectors or 0)
