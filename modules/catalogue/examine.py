@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,10 @@ MAX_SHORT_VALUE = 500
 
 COVERS = ("ssmd_cover_images", "modelspec.thumbnail")
 """Metadata that holds pictures rather than text."""
+
+LATENT_PIXELS = 8
+MAX_SIDE = 8192
+MAX_CFG_SCALE = 1000
 
 Tensors = Mapping[str, TensorStub]
 
@@ -198,10 +201,9 @@ def _diffusers_folder(path: Path) -> Facts:
     """The facts of a folder in diffusers' layout, from its small configuration files."""
     unet = _json(path / "unet" / "config.json")
     width, size = unet.get("cross_attention_dim"), unet.get("sample_size")
-    pixels = size * 8 if isinstance(size, int) else None
     return Facts(
         family=_FAMILY_OF_WIDTH.get(width, "") if isinstance(width, int) else "",
-        native_size=(pixels, pixels) if pixels else None,
+        native_size=_within_limits([size * LATENT_PIXELS]) if isinstance(size, int) else None,
         width=width if isinstance(width, int) else None,
     )
 
@@ -215,17 +217,20 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _size(text: str) -> tuple[int, int] | None:
-    """Width and height of "128x128", "1024" or "512, 768"."""
-    numbers = [int(number) for number in re.findall(r"\d{1,5}", text)][:2]
-    if not numbers or min(numbers) < 8:
-        return None
-    return numbers[0], numbers[-1]
+    """Width and height of "128x128", "1024" or "512, 768"; None for what a tool wrote otherwise."""
+    return _within_limits([int(number) for number in re.findall(r"\d{1,5}", text)])
+
+
+def _within_limits(sides: Sequence[int]) -> tuple[int, int] | None:
+    """Width and height of one or two sides in pixels; None where no picture can be of that size."""
+    usable = 1 <= len(sides) <= 2 and all(LATENT_PIXELS <= side <= MAX_SIDE for side in sides)
+    return (sides[0], sides[-1]) if usable else None
 
 
 def _number(text: str) -> float | None:
-    """A positive number."""
+    """A positive number, as a guidance scale is."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if 0 < number < math.inf else None
+    return number if 0 < number <= MAX_CFG_SCALE else None

@@ -1,4 +1,4 @@
-"""What tensor shapes cannot tell about a checkpoint: head and group counts, the prediction type, its native size."""
+"""What tensor shapes cannot tell about a checkpoint: head and group counts, the prediction type, its noise."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from modules.params import BadFile
 
 Value = TypeVar("Value")
 CLIP_HEAD_WIDTH = 64
-LATENT_PIXELS = 8
-MAX_SIDE = 8192
 PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "eps": "epsilon", "v": "v", "v_prediction": "v"}
 
 
@@ -31,8 +29,6 @@ class Facts:
     clip_heads: int | None = None
     """None: one head for every 64 channels."""
     prediction_type: Prediction = "epsilon"
-    native_size: tuple[int, int] = (512, 512)
-    cfg_scale: float | None = None
     scale_factor: float = 0.18215
     linear_start: float = 0.00085
     linear_end: float = 0.012
@@ -52,14 +48,9 @@ def _from_metadata(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         "unet_groups": ("tagbrush.unet.groups", count),
         "vae_groups": ("tagbrush.vae.groups", count),
         "clip_heads": ("tagbrush.clip.heads", count),
-        "cfg_scale": ("tagbrush.cfg_scale", positive),
         "prediction_type": ("modelspec.prediction_type", prediction),
-        "native_size": ("modelspec.resolution", _size),
     }
-    found = {
-        fact: checked(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)
-    }
-    return {fact: value for fact, value in found.items() if value is not None}
+    return {fact: checked(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)}
 
 
 def _from_yaml(path: Path) -> dict[str, Any]:
@@ -75,7 +66,6 @@ def _from_yaml(path: Path) -> dict[str, Any]:
     readers: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
         "unet_heads": (("unet_config", "params", "num_heads"), count),
         "prediction_type": (("parameterization",), prediction),
-        "native_size": (("image_size",), latent_side),
         "scale_factor": (("scale_factor",), positive),
         "linear_start": (("linear_start",), positive),
         "linear_end": (("linear_end",), positive),
@@ -139,18 +129,3 @@ def positive(got: Any) -> float:
 def prediction(got: Any) -> Prediction:
     """The prediction type under any of its names."""
     return PREDICTIONS[str(got).strip().lower()]
-
-
-def _size(got: str) -> tuple[int, int] | None:
-    """Width and height of "512x768" or "512"; None where a tool wrote something else, which is no reason to refuse."""
-    sides = [int(side) for side in re.findall(r"\d{1,5}", got)]
-    usable = 1 <= len(sides) <= 2 and all(LATENT_PIXELS <= side <= MAX_SIDE for side in sides)
-    return (sides[0], sides[-1]) if usable else None
-
-
-def latent_side(got: Any) -> tuple[int, int]:
-    """The square size in pixels of a latent's side."""
-    side = int(got) * LATENT_PIXELS
-    if not LATENT_PIXELS <= side <= MAX_SIDE:
-        raise ValueError(got)
-    return side, side

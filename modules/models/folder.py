@@ -9,7 +9,7 @@ from typing import Any
 
 from modules.models.checkpoint import Checkpoint, Part, linear_schedule
 from modules.models.convert import diffusers_vae_tensors, text_encoder_tensors
-from modules.models.facts import Facts, checked, count, latent_side, positive, prediction, read_json
+from modules.models.facts import Facts, checked, count, positive, prediction, read_json
 from modules.models.files import read_weights
 from modules.models.layout import Layout, text_encoder_config
 from modules.params import BadFile
@@ -84,7 +84,6 @@ def _facts(path: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], text_enc
         "linear_start": (scheduler, "beta_start", positive),
         "linear_end": (scheduler, "beta_end", positive),
         "scale_factor": (vae, "scaling_factor", positive),
-        "native_size": (unet, "sample_size", latent_side),
         "clip_heads": (text_encoder, "num_attention_heads", count),
     }
     facts = {

@@ -62,7 +62,6 @@ def unet_config(layout: Layout, facts: Facts) -> dict[str, Any]:
     attentive = [width for width, _, depth in levels if depth] + widths[-1:]
     _check_divides(layout, facts.unet_heads, attentive, "UNet", "tagbrush.unet.heads")
     return {
-        "sample_size": facts.native_size[1] // 8,
         "in_channels": in_channels,
         "out_channels": layout.shape("out.2.weight", 4)[0],
         "block_out_channels": widths,
@@ -121,7 +120,6 @@ def vae_config(layout: Layout, facts: Facts) -> dict[str, Any]:
         "latent_channels": latent,
         "norm_num_groups": facts.vae_groups,
         "scaling_factor": facts.scale_factor,
-        "sample_size": facts.native_size[1],
     }
 
 

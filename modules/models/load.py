@@ -47,8 +47,6 @@ def load(
         family="sd1",
         prediction_type=facts.prediction_type,
         alphas_cumprod=checkpoint.alphas_cumprod,
-        native_size=facts.native_size,
-        cfg_scale=facts.cfg_scale,
         rgb=latent_to_rgb(loaded_vae, facts.scale_factor),
         path=path,
         device=device,

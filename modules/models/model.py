@@ -29,10 +29,6 @@ class Model:
     prediction_type: Prediction
     alphas_cumprod: torch.Tensor
     """(1000,) float32 on the CPU: the share of signal that is left at each timestep."""
-    native_size: tuple[int, int]
-    """(width, height) in pixels that the model was trained at."""
-    cfg_scale: float | None
-    """Guidance the file asks for, or None where it says nothing."""
     rgb: torch.Tensor
     """(5, 3) float32 on the CPU: a latent of the UNet's scale and a 1, times this, is roughly its colour in [0, 1]."""
     path: Path

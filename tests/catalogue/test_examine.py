@@ -44,14 +44,21 @@ def test_a_narrow_checkpoint_is_known_by_its_layout() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("128x128", (128, 128)), ("768x512", (768, 512)), ("1024", (1024, 1024)), ("", None), ("x", None)],
+    [
+        ("128x128", (128, 128)),
+        ("768x512", (768, 512)),
+        ("1024", (1024, 1024)),
+        *((text, None) for text in ("", "x", "big", "-1", "7x512", "1x2x3", "0x100000", "8193", "512x99999999")),
+    ],
 )
 def test_the_native_size_comes_from_the_metadata(text: str, size: tuple[int, int] | None, tmp_path: Path) -> None:
     path = write_tensors(tmp_path / "a.safetensors", SD1, {"modelspec.resolution": text})
     assert examine("checkpoint", path).native_size == size
 
 
-@pytest.mark.parametrize(("text", "scale"), [("3", 3.0), ("2.5", 2.5), ("nan", None), ("-1", None), ("much", None)])
+@pytest.mark.parametrize(
+    ("text", "scale"), [("3", 3.0), ("2.5", 2.5), *((text, None) for text in ("nan", "inf", "-1", "much"))]
+)
 def test_the_guidance_scale_comes_from_the_metadata(text: str, scale: float | None, tmp_path: Path) -> None:
     path = write_tensors(tmp_path / "a.safetensors", SD1, {"tagbrush.cfg_scale": text})
     assert examine("checkpoint", path).cfg_scale == scale

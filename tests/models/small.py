@@ -33,13 +33,11 @@ class Structure:
 
     def metadata(self) -> dict[str, str]:
         return {
-            "modelspec.resolution": "64x96",
             "modelspec.prediction_type": "v",
             "tagbrush.unet.heads": str(self.heads),
             "tagbrush.unet.groups": str(self.groups),
             "tagbrush.vae.groups": str(self.vae_groups),
             "tagbrush.clip.heads": str(self.text_heads),
-            "tagbrush.cfg_scale": "3.5",
         }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from modules.catalogue.examine import examine
 from modules.models import decode, load, preview
 
 SHIPPED = sorted((Path(__file__).parents[2] / "models" / "Stable-diffusion").glob("tagbrush-*.safetensors"))
@@ -14,10 +15,10 @@ SHIPPED = sorted((Path(__file__).parents[2] / "models" / "Stable-diffusion").glo
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_checkpoint_says_its_size_and_guidance_and_gives_pictures(path: Path) -> None:
-    model = load(path)
-    width, height = model.native_size
+    model, facts = load(path), examine("checkpoint", path)
+    assert facts.cfg_scale == pytest.approx(3, abs=1)
+    width, height = facts.native_size or (0, 0)
     assert (width, height) == (128, 128)
-    assert model.cfg_scale == pytest.approx(3, abs=1)
     latents = torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(0))
     tokens = torch.full((1, 77), 49407)
     with torch.inference_mode():
