@@ -32,8 +32,11 @@ class Served:
     process: subprocess.Popen[bytes]
 
     def get(self, path: str) -> Any:
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path, timeout=60) as response:
-            return json.load(response)
+            return response.read()
 
     def post(self, path: str, body: Any) -> Any:
         headers = {"Content-Type": "application/json"}
