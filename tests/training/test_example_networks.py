@@ -112,7 +112,7 @@ def test_a_learnt_word_means_the_same_from_its_file(model: Model, tmp_path: Path
         expected = model.text_encoder(tokens).last_hidden_state[0]
     path = tmp_path / "gizmo.pt"
     torch.save(word.to_file("gizmo", 10, ("0" * 10, "tiny")), path)
-    vectors = {"gizmo": load_embedding(path).fitted({"clip_l": 8})}
+    vectors = {"gizmo": load_embedding(path).fitted(model)}
     prompt = parse_prompt("an gizmo on a table", 10)
     (conditioning,) = encode(model, [prompt], tokenizer=tokenizer, embeddings=vectors)
     torch.testing.assert_close(conditioning.at(0)[0][1], expected, atol=1e-5, rtol=1e-4)
