@@ -190,7 +190,7 @@ _KINDS: Mapping[str, type[Message]] = {
 
 def encode(message: Message) -> bytes:
     """The frame that carries `message`."""
-    header = json.dumps({"kind": type(message).__name__, **message.model_dump(mode="json")}).encode()
+    header = json.dumps([type(message).__name__, message.model_dump(mode="json")]).encode()
     payload = getattr(message, "data", b"")
     return _FRAME.pack(_MARK, len(header), len(payload)) + header + payload
 
@@ -215,8 +215,8 @@ def read(stream: BinaryIO) -> Message | None:
 
 def _decode(header: bytes, payload: bytes) -> Message:
     try:
-        fields = json.loads(header)
-        kind = _KINDS[fields.pop("kind")]
+        name, fields = json.loads(header)
+        kind = _KINDS[name]
         return kind(**fields, data=payload) if "data" in kind.model_fields else kind(**fields)
     except (ValueError, LookupError, TypeError, AttributeError, ValidationError) as error:
         raise FrameError(f"not a message of ours: {header[:200]!r}") from error

@@ -16,6 +16,7 @@ from modules.jobs.messages import (
     Notice,
     PictureSaved,
     Preview,
+    Refresh,
     Run,
     encode,
     read,
@@ -28,6 +29,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Preview, job_id=TEXT, data=st.binary()),
     st.builds(Notice, job_id=TEXT, text=TEXT),
     st.builds(Done, job_id=TEXT, interrupted=st.booleans()),
+    st.builds(Refresh, kind=TEXT),
     st.builds(
         PictureSaved,
         job_id=TEXT,
