@@ -83,7 +83,7 @@ class Jobs:
             earlier = self._store.with_key(key) if key else None
             if earlier is not None:
                 return _same(earlier, request)
-            effective = (settings or self.settings()).overridden(request.override_settings)
+            effective = (settings or self.settings()).requested(request.override_settings)
             job = self._store.add(with_seed(request, self._draw), effective, key)
         self._tell_queue()
         self._worker.wake()
@@ -203,7 +203,7 @@ class Jobs:
 
     def change_settings(self, changes: Mapping[str, Any]) -> Settings:
         """The settings with these changes, stored. Raises UnknownName or BadRequest, and then stores nothing."""
-        settings = self.settings().overridden(changes)
+        settings = self.settings().requested(changes)
         self._store.save_settings({name: getattr(settings, name) for name in changes})
         self._worker.preload(settings)
         return settings

@@ -43,10 +43,9 @@ class Settings(Group):
     send_seed: bool = param(True, "Send seed when sending a picture to another tab")
 
     def overridden(self, changes: Mapping[str, Any]) -> Settings:
-        """A copy with `changes`, validated; changes may come from anyone who reaches the server.
+        """A copy with `changes`, validated.
 
-        Raises UnknownName for an option that does not exist and BadRequest for a value out of its limits, such as an
-        output folder outside the data folder. (One that `self` has already was set by the owner, and stays.)
+        Raises UnknownName for an option that does not exist and BadRequest for a value out of its limits.
         """
         known = type(self).model_fields
         for name in changes:
@@ -57,8 +56,17 @@ class Settings(Group):
         except ValidationError as error:
             raise BadRequest(explain(error)) from error
         settings.check_choices()
-        for name in FOLDERS & changes.keys():
-            _check_inside(known[name].title or name, getattr(settings, name))
+        return settings
+
+    def requested(self, changes: Mapping[str, Any]) -> Settings:
+        """As `overridden`, for changes that anyone who reaches the server may ask for.
+
+        Raises BadRequest too for an output folder outside the data folder; one that the owner set stays.
+        """
+        settings = self.overridden(changes)
+        for name in changes:
+            if name.startswith("outdir_"):
+                _check_inside(type(self).model_fields[name].title or name, getattr(settings, name))
         return settings
 
     def check_choices(self) -> None:
@@ -68,9 +76,6 @@ class Settings(Group):
             choices = extra.get("choices")
             if isinstance(choices, tuple) and getattr(self, name) not in choices:
                 raise UnknownName(f"{field.title}:", str(getattr(self, name)), choices)
-
-
-FOLDERS = frozenset(name for name in Settings.model_fields if name.startswith("outdir_"))
 
 
 def _check_inside(title: str, folder: str) -> None:

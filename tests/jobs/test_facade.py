@@ -29,6 +29,10 @@ def test_wrong_overrides_and_settings_are_refused_and_change_nothing(make_bench:
     jobs = make_bench(start=False).jobs
     with pytest.raises(UnknownName, match="clip_skip"):
         jobs.submit(Txt2ImgRequest(override_settings={"clip_skip": 2}))
+    with pytest.raises(BadRequest, match="out of the data folder"):
+        jobs.submit(Txt2ImgRequest(override_settings={"outdir_txt2img_samples": "/elsewhere"}))
+    with pytest.raises(BadRequest, match="out of the data folder"):
+        jobs.change_settings({"outdir_img2img_samples": "../elsewhere"})
     with pytest.raises(BadRequest):
         jobs.change_settings({"emphasis": "None", "CLIP_stop_at_last_layers": 99})
     assert not jobs.list()

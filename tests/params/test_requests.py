@@ -112,13 +112,13 @@ def test_an_option_that_cannot_be_is_refused(changes: dict[str, Any], error: typ
 @pytest.mark.parametrize("folder", ["/etc", "../up", "a/../../b", "C:\\pictures", "C:pictures", "\\\\host\\share"])
 def test_a_request_keeps_its_pictures_inside_the_data_folder(folder: str) -> None:
     with pytest.raises(BadRequest, match="out of the data folder"):
-        Settings().overridden({"outdir_txt2img_samples": folder})
+        Settings().requested({"outdir_txt2img_samples": folder})
 
 
 def test_a_folder_that_the_owner_set_elsewhere_stays() -> None:
     settings = Settings(outdir_img2img_samples="/mnt/pictures")
-    assert settings.overridden({"jpeg_quality": 90}).outdir_img2img_samples == "/mnt/pictures"
-    assert settings.overridden({"outdir_txt2img_samples": "mine/of today"}).outdir_txt2img_samples == "mine/of today"
+    assert settings.requested({"jpeg_quality": 90}).outdir_img2img_samples == "/mnt/pictures"
+    assert settings.requested({"outdir_txt2img_samples": "mine/of today"}).outdir_txt2img_samples == "mine/of today"
 
 
 TEXT = (
