@@ -14,10 +14,12 @@ CHOSEN_BY_ITSELF = ("", "Automatic", "None")
 
 
 def check_job(services: Services, request: Txt2ImgRequest | Img2ImgRequest) -> None:
-    """As `check_checkpoint`, for a job submitted now. Raises BadRequest too, for one without the pictures it needs."""
+    """As `check_checkpoint`, for what a job names itself. Raises BadRequest too, for one without the pictures it needs.
+
+    Where the options name a file that is gone, the job is made with another and says so (D017).
+    """
     check_inputs(request)
-    settings = services.jobs.settings().model_dump(include={"sd_model_checkpoint", "sd_vae"})
-    check_checkpoint(services.catalogue, {**settings, **request.override_settings})
+    check_checkpoint(services.catalogue, request.override_settings)
 
 
 def check_checkpoint(catalogue: Catalogue, settings: Mapping[str, Any]) -> None:

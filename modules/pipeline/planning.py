@@ -54,7 +54,7 @@ def plan(
     check_inputs(request)
     notices: dict[str, None] = {}
     tell: Tell = notices.setdefault
-    checkpoint = _checkpoint(settings.sd_model_checkpoint, catalogue)
+    checkpoint = _checkpoint(request, settings.sd_model_checkpoint, catalogue, tell)
     width, height = _size(request, checkpoint, tell)
     sampler, schedule = _sampler(request, tell)
     cfg_scale = next(value for value in (request.cfg_scale, checkpoint.cfg_scale, CFG_SCALE) if value is not None)
@@ -72,7 +72,7 @@ def plan(
     return Plan(
         task=request.task,
         checkpoint=checkpoint,
-        vae=_vae(settings.sd_vae, checkpoint, catalogue),
+        vae=_vae(request, settings.sd_vae, checkpoint, catalogue, tell),
         width=width,
         height=height,
         steps=request.steps,
@@ -126,30 +126,41 @@ def _batch(pictures: tuple[Picture, ...]) -> Batch:
     )
 
 
-def _checkpoint(name: str, catalogue: Catalogue) -> Entry:
-    """The checkpoint that a setting names; without a name, the first that can be used."""
-    known = catalogue.entries("checkpoint")
-    if name:
-        found = catalogue.find_checkpoint(name)
-        if found is None:
-            raise UnknownName("Checkpoint", name, [entry.insert for entry in known])
+def _checkpoint(request: AnyRequest, name: str, catalogue: Catalogue, tell: Tell) -> Entry:
+    """The checkpoint that a setting names; without a name, or where its file is gone, the first that is good (D017).
+
+    A request that names one itself gets that one or none.
+    """
+    found = catalogue.find_checkpoint(name) if name else None
+    if found is not None:
         return found
+    known = catalogue.entries("checkpoint")
+    if name and "sd_model_checkpoint" in request.override_settings:
+        raise UnknownName("Checkpoint", name, [entry.insert for entry in known])
     if not known:
         folders = ", ".join(str(folder) for folder in catalogue.folders.checkpoints)
         raise TagbrushError(f"There is no checkpoint. Put a .safetensors or .ckpt file into one of: {folders}.")
-    return next((entry for entry in known if entry.error is None), known[0])
+    first = next((entry for entry in known if entry.error is None), known[0])
+    if name:
+        tell(f'The checkpoint "{name}" is gone; {first.relative} is used.')
+    return first
 
 
-def _vae(name: str, checkpoint: Entry, catalogue: Catalogue) -> Entry | None:
-    """The VAE that a setting names: "Automatic" is one that lies beside the checkpoint, "None" its own (D021, D022)."""
-    if name in ("", "Automatic"):
-        return catalogue.vae_beside(checkpoint)
+def _vae(request: AnyRequest, name: str, checkpoint: Entry, catalogue: Catalogue, tell: Tell) -> Entry | None:
+    """The VAE that a setting names: "Automatic" is one that lies beside the checkpoint, "None" its own (D021, D022).
+
+    Where its file is gone it is as `_checkpoint` says.
+    """
     if name == "None":
         return None
-    found = catalogue.find("vae", name)
-    if found is None:
-        raise UnknownName("VAE", name, [entry.path.name for entry in catalogue.entries("vae")])
-    return found
+    if name not in ("", "Automatic"):
+        found = catalogue.find("vae", name)
+        if found is not None:
+            return found
+        if "sd_vae" in request.override_settings:
+            raise UnknownName("VAE", name, [entry.path.name for entry in catalogue.entries("vae")])
+        tell(f'The VAE "{name}" is gone; the choice is automatic.')
+    return catalogue.vae_beside(checkpoint)
 
 
 def _size(request: AnyRequest, checkpoint: Entry, tell: Tell) -> tuple[int, int]:

@@ -43,9 +43,8 @@ class Handlers:
     catalogue: Catalogue
 
     def submit(self, task: str, fields: Mapping[str, Any], settings: Mapping[str, Any], picture: str | None) -> str:
-        """Put a job into the queue; the text is empty, or says why there is none or what is not as it was chosen."""
+        """Put a job into the queue; the text is empty, or says why there is none."""
         try:
-            overrides, said = self._stand_in()
             wanted = {name: value for name, value in fields.items() if value not in (None, "")}
             if task == "img2img":
                 if not picture:
@@ -53,20 +52,11 @@ class Handlers:
                 data = Path(picture).read_bytes()
                 whole_picture(data)
                 wanted["init_images"] = (self.jobs.add_input(data),)
-            wanted["override_settings"] = self._changed(settings) | overrides
+            wanted["override_settings"] = self._changed(settings)
             self.jobs.submit(make_request({"task": task, **wanted}))
         except TagbrushError as error:
             return str(error)
-        return said
-
-    def _stand_in(self) -> tuple[dict[str, Any], str]:
-        """What makes a job use the checkpoint that the page shows in place of one that is gone, and words for it."""
-        chosen = self.jobs.settings().sd_model_checkpoint
-        is_here = not chosen or self.catalogue.find_checkpoint(chosen) is not None
-        shown = None if is_here else self.checkpoint()
-        if shown is None:
-            return {}, ""
-        return {"sd_model_checkpoint": shown.relative}, f'The checkpoint "{chosen}" is gone; {shown.relative} is used.'
+        return ""
 
     def _changed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Only what differs from the settings in force, so that a request says what it means."""

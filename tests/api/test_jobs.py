@@ -11,6 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from modules.api import Services
+
 from .conftest import png, until
 
 JOBS = "/tagbrush/v1/jobs"
@@ -110,6 +112,13 @@ def test_what_cannot_be_done_is_refused_in_words(
     if status >= 400:
         assert set(answer.json()) == {"error", "detail", "body", "errors"}
         assert words in answer.json()["detail"]
+
+
+def test_a_job_that_names_no_checkpoint_is_taken_where_the_chosen_one_is_gone(
+    client: TestClient, services: Services
+) -> None:
+    services.jobs.change_settings({"sd_model_checkpoint": "gone", "sd_vae": "gone"})
+    submit(client)
 
 
 @pytest.mark.parametrize("path", ["/nosuch", "/nosuch/pictures/0", "/nosuch/events"])

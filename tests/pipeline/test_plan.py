@@ -53,8 +53,14 @@ class TestCheckpoint:
         assert make_plan().checkpoint.name == "tiny_sd1"
 
     def test_an_unknown_one_names_the_nearest(self, make_plan: Planner) -> None:
+        chosen = {"sd_model_checkpoint": "tiny_sd2"}
         with pytest.raises(UnknownName, match=r'Checkpoint "tiny_sd2" is unknown\. Did you mean "tiny_sd1'):
-            make_plan(settings={"sd_model_checkpoint": "tiny_sd2"})
+            make_plan(settings=chosen, override_settings=chosen)
+
+    def test_one_that_was_chosen_once_and_is_gone_gives_way_to_the_first(self, make_plan: Planner) -> None:
+        made = make_plan(settings={"sd_model_checkpoint": "no such"})
+        assert made.checkpoint.name == "tiny_sd1"
+        assert only(made) == f'The checkpoint "no such" is gone; {made.checkpoint.relative} is used.'
 
     def test_none_at_all_names_the_folder(self, tmp_path: Path) -> None:
         with Catalogue(_folders(tmp_path)) as empty, pytest.raises(TagbrushError, match="Stable-diffusion"):
@@ -78,7 +84,12 @@ class TestVae:
 
     def test_an_unknown_one_is_refused(self, make_plan: Planner) -> None:
         with pytest.raises(UnknownName, match='VAE "gone"'):
-            make_plan(settings={"sd_vae": "gone"})
+            make_plan(settings={"sd_vae": "gone"}, override_settings={"sd_vae": "gone"})
+
+    def test_one_that_was_chosen_once_and_is_gone_becomes_automatic(self, make_plan: Planner) -> None:
+        made = make_plan(settings={"sd_vae": "gone"})
+        assert made.vae is None
+        assert 'VAE "gone" is gone' in only(made)
 
 
 class TestSampler:
