@@ -76,10 +76,10 @@ def work_autoencoder(rank: int, workers: int, state: Path, seconds: float) -> No
                 save(model.state_dict(), state / "vae-unwhitened.pt")
             note(state, stage="vae", step=step, gone=round(gone, 3), loss=round(loss, 4), psnr=psnr)
     if rank == 0 and average is not None:
-        average._write(model, average.shadow)
-        autoencoder.whiten(model, autoencoder.to_tensor(draw_pictures(256, seed=30_000)))
-        note(state, stage="vae", done=True, psnr=round(autoencoder.measure_psnr(model, held), 2))
-        save(model.state_dict(), state / "vae.pt")
+        with average.applied(model):
+            autoencoder.whiten(model, autoencoder.to_tensor(draw_pictures(256, seed=30_000)))
+            note(state, stage="vae", done=True, psnr=round(autoencoder.measure_psnr(model, held), 2))
+            save(model.state_dict(), state / "vae.pt")
 
 
 def invent_words(known: CompactVocabulary, tokenise: Tokenise, count: int = 2000) -> tuple[str, ...]:
@@ -245,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="folder for weights and figures between stages")
     parser.add_argument("--vae-seconds", type=float, default=480.0)
-    parser.add_argument("--denoiser-seconds", type=float, default=4800.0)
+    parser.add_argument("--denoiser-seconds", type=float, default=6000.0)
     parser.add_argument("--output", type=Path, default=CHECKPOINT, help="the checkpoint to write")
     parser.add_argument("--export-only", action="store_true", help="write what there is; train no further")
     arguments = parser.parse_args()

@@ -26,7 +26,7 @@ from modules.training.words import END, LENGTH, START
 
 log = logging.getLogger(__name__)
 Look = Callable[[numpy.ndarray], numpy.ndarray]
-EVERYTHING = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=0.15, pairs=0.15)
+SUBJECTS = Vocabulary(tuple(THINGS), tuple(COLOURS), shapes=0.15, pairs=0.15)
 LORA_LAYERS = ("ResnetBlock2D", "BasicTransformerBlock")
 TEXT_LAYERS = ("CLIPAttention",)
 NEW_EMOJI, NEAREST_WORD = "\U0001f96d", "peach"  # a mango, which is not among the things
@@ -132,7 +132,7 @@ def make_teacher(model: Model, seed: int) -> Teacher:
 def make_look_lesson(model: Model, look: Look | None, *, count: int, seed: int, words: str = "") -> Lesson:
     """Draw random scenes in a look; half of the captions end with `words`, if there are any."""
     chance, tokenizer = Random(seed), Tokenizer()
-    scenes = [sample_scene(EVERYTHING, chance) for _ in range(count)]
+    scenes = [sample_scene(SUBJECTS, chance) for _ in range(count)]
     texts = [caption(scene, chance, ("word",)) for scene in scenes]
     texts = [f"{text}, {words}" if words and chance.random() < 0.5 else text for text in texts]
     return make_lesson(model, scenes, [to_tokens(text, tokenizer) for text in texts], look)
@@ -202,7 +202,7 @@ def train_embedding(
     teacher, tokenizer, chance = make_teacher(model, seed), Tokenizer(), Random(seed)
     table = model.text_encoder.get_input_embeddings().weight
     start = table[list(tokenizer.encode(like))].mean(0)
-    word = LearntWord(start + 0.3 * table[:vectors].std() * torch.randn(vectors, len(start)))
+    word = LearntWord(start + 0.3 * table[0].std() * torch.randn(vectors, len(start)))
     vocabulary = Vocabulary((emoji,), tuple(COLOURS))
     scenes = [sample_scene(vocabulary, chance) for _ in range(300)]
     texts = [caption(scene, chance, ("word",)) for scene in scenes]
