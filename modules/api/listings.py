@@ -236,7 +236,7 @@ def _refresh(services: Services, kind: str) -> None:
 def _model(entry: Entry) -> ModelItem:
     return ModelItem(
         title=entry.title,
-        model_name=entry.name,
+        model_name=entry.model_name,
         hash=entry.sha256[:10] if entry.sha256 else None,
         sha256=entry.sha256,
         filename=str(entry.path),
@@ -244,11 +244,10 @@ def _model(entry: Entry) -> ModelItem:
 
 
 def _chosen(services: Services) -> Entry | None:
-    """The checkpoint in use: the one that the options name, or the first that is good."""
+    """The checkpoint in use: the one that the options name, or the first that is good where it is gone (D017)."""
     name, catalogue = services.jobs.settings().sd_model_checkpoint, services.catalogue
-    if name:
-        return catalogue.find_checkpoint(name)
-    return next((entry for entry in catalogue.entries("checkpoint") if not entry.error), None)
+    usable = (entry for entry in catalogue.entries("checkpoint") if not entry.error)
+    return (catalogue.find_checkpoint(name) if name else None) or next(usable, None)
 
 
 def _fits(embedding: Entry, checkpoint: Entry | None) -> bool:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from modules.api import Services
+from modules.catalogue import Folders
 from modules.params import SAMPLERS
 
 from .conftest import Painter, png, until
@@ -179,6 +180,22 @@ def test_scripts_memory_and_flags_answer(client: TestClient) -> None:
     assert client.get("/sdapi/v1/scripts").json() == {"txt2img": [], "img2img": []}
     assert client.get("/sdapi/v1/memory").json().keys() == {"ram", "cuda"}
     assert client.get("/sdapi/v1/cmd-flags").json() == {"listen": False}
+
+
+def test_a_checkpoint_in_a_folder_is_told_as_infotexts_write_it(
+    client: TestClient, services: Services, folders: Folders
+) -> None:
+    (folder,) = folders.checkpoints
+    (folder / "mine").mkdir()
+    (folder / "tiny_sd1.safetensors").rename(folder / "mine" / "tiny_sd1.safetensors")
+    services.catalogue.refresh("checkpoint")
+    (model,) = client.get("/sdapi/v1/sd-models").json()
+    assert model["model_name"] == "mine_tiny_sd1"
+
+
+def test_the_first_checkpoint_is_in_use_where_the_chosen_one_is_gone(client: TestClient, services: Services) -> None:
+    services.jobs.change_settings({"sd_model_checkpoint": "gone"})
+    assert client.get("/sdapi/v1/options").json()["sd_model_checkpoint"] == "tiny_sd1.safetensors"
 
 
 def test_options_are_read_changed_and_kept(client: TestClient, painter: Painter) -> None:
