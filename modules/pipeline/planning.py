@@ -20,7 +20,7 @@ from modules.params import (
     find_sampler,
     find_schedule,
 )
-from modules.prompt import ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt, strip_comments
+from modules.prompt import ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt
 from modules.sampling import needs_uncond
 
 from .named import Tell, find_embedding_files, find_networks
@@ -186,13 +186,13 @@ def _sampler(request: AnyRequest, tell: Tell) -> tuple[SamplerInfo, str]:
 def _prompts(
     request: AnyRequest, calls: int, styles: Mapping[str, Style], tell: Tell
 ) -> tuple[ParsedPrompt, ParsedPrompt]:
-    """Prompt and negative prompt with styles merged and comments gone (P001)."""
+    """Prompt and negative prompt with styles merged (P001)."""
     chosen = [styles[name] for name in request.styles if name in styles]
     for name in request.styles:
         if name not in styles:
             tell(f"{UnknownName('Style', name, styles)} The picture is made without it.")
-    prompt = strip_comments(apply_styles(request.prompt, [style.prompt for style in chosen]))
-    negative = strip_comments(apply_styles(request.negative_prompt, [style.negative_prompt for style in chosen]))
+    prompt = apply_styles(request.prompt, [style.prompt for style in chosen])
+    negative = apply_styles(request.negative_prompt, [style.negative_prompt for style in chosen])
     return parse_prompt(prompt, steps=calls), parse_prompt(negative, steps=calls, negative=True)
 
 

@@ -13,7 +13,7 @@ from .tags import Tag, extract_tags
 
 @dataclass(frozen=True, slots=True)
 class ParsedPrompt:
-    """A prompt that was read: its text as written, its parts as (weight, texts over the steps), and its tags."""
+    """A prompt that was read: its text without comments, its parts as (weight, texts over the steps), and its tags."""
 
     text: str
     parts: tuple[tuple[float, tuple[Scheduled, ...]], ...]
@@ -37,7 +37,8 @@ def parse_prompt(
     `steps` are denoiser calls: twice the steps with a second-order sampler (P033). For the hires pass give its steps
     as `hires_steps` and the first pass's as `steps`.
     """
-    plain, tags = extract_tags(strip_comments(text))
+    text = strip_comments(text)
+    plain, tags = extract_tags(text)
     parts = (Part(plain, 1.0),) if negative else split_and(plain)
     read = tuple(
         (part.weight, schedule(part.text, steps, hires_steps=hires_steps, old=old_schedules)) for part in parts

@@ -19,9 +19,8 @@ def test_phases_come_in_the_order_of_the_reference():
     assert [tag.text for tag in found.tags] == ["<lora:a:1>"]
 
 
-def test_the_text_is_kept_as_written():
-    text = "a <lora:x:1> # note"
-    assert parse_prompt(text, steps=10).text == text
+def test_the_text_is_kept_without_its_comments():
+    assert parse_prompt("a <lora:x:1> # note\nAND b", steps=10).text == "a <lora:x:1> \nAND b"
 
 
 def test_a_negative_prompt_is_not_split_and_has_no_weight_but_its_tags_are_taken():
