@@ -10,6 +10,7 @@ from types import MappingProxyType
 from modules.catalogue import Catalogue, Entry
 from modules.models import Pass
 from modules.params import (
+    DEFAULT_CFG,
     Img2ImgRequest,
     SamplerInfo,
     Settings,
@@ -19,6 +20,7 @@ from modules.params import (
     check_inputs,
     find_sampler,
     find_schedule,
+    native_size,
 )
 from modules.prompt import ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt
 from modules.sampling import needs_uncond
@@ -27,9 +29,6 @@ from .named import Tell, find_embedding_files, find_networks
 from .plans import Batch, NetworkUse, Plan, Start
 
 AnyRequest = Txt2ImgRequest | Img2ImgRequest
-NATIVE_SIZES: Mapping[str, tuple[int, int]] = MappingProxyType({"sd2": (768, 768), "sdxl": (1024, 1024)})
-SD1_SIZE = (512, 512)
-CFG_SCALE = 7.0
 GRID = 8  # pixels of one latent
 SEEDS = 2**64
 NO_STYLES: Mapping[str, Style] = MappingProxyType({})
@@ -57,7 +56,7 @@ def plan(
     checkpoint = _checkpoint(request, settings.sd_model_checkpoint, catalogue, tell)
     width, height = _size(request, checkpoint, tell)
     sampler, schedule = _sampler(request, tell)
-    cfg_scale = next(value for value in (request.cfg_scale, checkpoint.cfg_scale, CFG_SCALE) if value is not None)
+    cfg_scale = next(value for value in (request.cfg_scale, checkpoint.cfg_scale, DEFAULT_CFG) if value is not None)
     prompt, negative = _prompts(request, request.steps * (2 if sampler.second_order else 1), styles, tell)
     networks = find_networks(prompt, Pass.BOTH, catalogue, tell)
     networks += _of_negative(prompt, find_networks(negative, Pass.UNCOND, catalogue, tell), cfg_scale, tell)
@@ -165,7 +164,7 @@ def _vae(request: AnyRequest, name: str, checkpoint: Entry, catalogue: Catalogue
 
 def _size(request: AnyRequest, checkpoint: Entry, tell: Tell) -> tuple[int, int]:
     """Width and height: the checkpoint's own where the request gives none, whole latents in any case."""
-    native = checkpoint.native_size or NATIVE_SIZES.get(checkpoint.family, SD1_SIZE)
+    native = checkpoint.native_size or native_size(checkpoint.family)
     asked = (request.width or native[0], request.height or native[1])
     width, height = (side // GRID * GRID for side in asked)
     if (width, height) != asked:

@@ -14,10 +14,16 @@ from PIL import Image
 from modules.catalogue import Catalogue, Entry
 from modules.images import whole_picture
 from modules.jobs import Jobs
-from modules.params import Settings, TagbrushError, UnknownName, make_request, request_from_infotext
+from modules.params import (
+    DEFAULT_CFG,
+    Settings,
+    TagbrushError,
+    UnknownName,
+    make_request,
+    native_size,
+    request_from_infotext,
+)
 
-FALLBACK_SIZE = (512, 512)
-FALLBACK_CFG = 7.0
 _PICTURE_URL = re.compile(r"/jobs/([\w-]+)/pictures/(\d+)$")
 
 
@@ -31,8 +37,9 @@ class Native:
 
     @classmethod
     def of(cls, entry: Entry | None) -> Native:
-        width, height = (entry and entry.native_size) or FALLBACK_SIZE
-        return cls(width, height, (entry and entry.cfg_scale) or FALLBACK_CFG)
+        if entry is None:
+            return cls(*native_size(""), DEFAULT_CFG)
+        return cls(*(entry.native_size or native_size(entry.family)), entry.cfg_scale or DEFAULT_CFG)
 
 
 @dataclass(frozen=True)

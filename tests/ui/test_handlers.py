@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from PIL import Image
 from modules.catalogue import Entry
 from modules.catalogue.entries import Facts
 from modules.images import MAX_BYTES
-from modules.params import Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
+from modules.params import DEFAULT_CFG, Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
 from modules.ui.controls import control, element_id
-from modules.ui.handlers import FALLBACK_CFG, Handlers, Native
+from modules.ui.handlers import Handlers, Native
 from modules.ui.page import build, mount
 
 SMALL = Entry(
@@ -144,10 +144,11 @@ def test_broken_checkpoints_are_not_offered(handlers: Handlers) -> None:
     assert handlers.checkpoints() == ["small.safetensors", "plain.ckpt"]
 
 
-def test_native_values_come_from_the_file_or_are_those_of_sd1() -> None:
+def test_native_values_come_from_the_file_or_its_family() -> None:
     assert Native.of(SMALL) == Native(128, 96, 3.0)
-    assert Native.of(PLAIN) == Native(512, 512, FALLBACK_CFG)
-    assert Native.of(None) == Native(512, 512, FALLBACK_CFG)
+    assert Native.of(PLAIN) == Native(512, 512, DEFAULT_CFG)
+    assert Native.of(replace(PLAIN, facts=Facts(family="sdxl"))) == Native(1024, 1024, DEFAULT_CFG)
+    assert Native.of(None) == Native(512, 512, DEFAULT_CFG)
 
 
 def test_pasting_names_a_checkpoint_that_is_not_here(handlers: Handlers) -> None:
