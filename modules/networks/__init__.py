@@ -2,11 +2,12 @@
 
 from modules.networks.cache import Network, NetworkCache
 from modules.networks.embedding import Embedding, load_embedding
-from modules.networks.errors import Kind, NetworkMisfit, describe, describe_partial
+from modules.networks.errors import LABELS, Kind, NetworkMisfit, describe, describe_partial
 from modules.networks.hypernetwork import Hypernetwork, load_hypernetwork
 from modules.networks.lora import Lora, LoraPatches, load_lora
 
 __all__ = [
+    "LABELS",
     "Embedding",
     "Hypernetwork",
     "Kind",

@@ -11,6 +11,7 @@ from typing import Literal
 
 from modules.catalogue import Catalogue, Entry, Kind
 from modules.models import Pass
+from modules.networks import LABELS
 from modules.params import UnknownName
 from modules.prompt import Emphasis, ParsedPrompt, Tokenizer, embedding_words, find_embeddings, read_tag
 
@@ -18,7 +19,6 @@ from .plans import NetworkUse
 
 Tell = Callable[[str], None]
 CATALOGUE_KINDS: Mapping[str, Kind] = MappingProxyType({"lora": "lora", "hypernet": "hypernetwork"})
-LABELS: Mapping[str, str] = MappingProxyType({"lora": "LoRA", "hypernet": "Hypernetwork"})
 
 
 def find_networks(prompt: ParsedPrompt, on: Pass, catalogue: Catalogue, tell: Tell) -> tuple[NetworkUse, ...]:
