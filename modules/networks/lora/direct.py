@@ -35,14 +35,10 @@ class FullChange:
         return on(self.difference, original) * gain
 
 
-@dataclass(frozen=True, eq=False)
-class NormChange:
+class NormChange(FullChange):
     """The difference to the gain of a normalisation layer."""
 
     takes: ClassVar = frozenset({"w_norm"})
-    rank: ClassVar = None
-
-    difference: torch.Tensor
 
     @classmethod
     def claims(cls, parts: Parts) -> bool:
@@ -55,10 +51,6 @@ class NormChange:
 
     def fits(self, shape: torch.Size) -> bool:
         return self.difference.shape == shape
-
-    def delta(self, original: torch.Tensor, gain: float, dyn: int | None) -> torch.Tensor:
-        del dyn
-        return on(self.difference, original) * gain
 
 
 @dataclass(frozen=True, eq=False)
