@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from modules.jobs import Job
 from modules.params import Request
@@ -41,6 +42,14 @@ EXAMPLES: dict[str, Any] = {
         },
     },
 }
+
+
+class Place(BaseModel):
+    """A place in the queue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    position: int = Field(ge=1, description="1 is next; past the end is the end.")
 
 
 @router.post("/jobs", status_code=201, responses=RESPONSES, summary="Submit a job")
@@ -86,6 +95,12 @@ def interrupt(services: Bound, job_id: str) -> Job:
 def skip(services: Bound, job_id: str) -> Job:
     """Leaves the batch that a running job is at and goes on with its next."""
     return services.jobs.skip(job_id)
+
+
+@router.put("/jobs/{job_id}/position", responses={**RESPONSES, **MISSING}, summary="Move a waiting job")
+def move(services: Bound, job_id: str, place: Place) -> Job:
+    """Puts a job that waits at another place of the queue."""
+    return services.jobs.move(job_id, place.position)
 
 
 @router.delete("/jobs/{job_id}", responses=MISSING, summary="Cancel a job")

@@ -114,6 +114,16 @@ def test_what_cannot_be_done_is_refused_in_words(
         assert words in answer.json()["detail"]
 
 
+def test_a_waiting_job_is_moved_to_another_place(client: TestClient) -> None:
+    running = submit(client, prompt="wait")
+    until(lambda: client.get(f"{JOBS}/{running['id']}").json()["state"] == "running")
+    first, second = submit(client), submit(client)
+    assert client.put(f"{JOBS}/{second['id']}/position", json={"position": 1}).json()["position"] == 1
+    assert client.get(f"{JOBS}/{first['id']}").json()["position"] == 2
+    assert client.put(f"{JOBS}/{running['id']}/position", json={"position": 1}).status_code == 404
+    assert client.put(f"{JOBS}/{first['id']}/position", json={"position": 0}).status_code == 422
+
+
 def test_a_job_that_names_no_checkpoint_is_taken_where_the_chosen_one_is_gone(
     client: TestClient, services: Services
 ) -> None:
