@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
@@ -42,7 +43,8 @@ STAGES = {
 }
 LONGEST = 300.0
 PICTURE = "#txt2img_gallery .tb-picture"
-IS_ANOTHER = "([picture, before]) => picture.src.includes('/pictures/') && picture.src !== before && picture.complete"
+IS_NEW = """([picture, old]) =>
+    picture.src.includes("/pictures/") && picture.complete && !old.some((id) => picture.src.includes(id))"""
 
 
 class Server:
@@ -61,6 +63,10 @@ class Server:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path) as response:
+            return json.load(response)
+
     def wait_for_answer(self) -> float:
         """The moment at which the server gives the page."""
         while True:
@@ -74,9 +80,8 @@ class Server:
     def wait_for_worker(self) -> float:
         """The moment at which the worker can take a job."""
         while self.seconds < LONGEST:
-            with urllib.request.urlopen(f"{self.url}/tagbrush/v1/status") as response:
-                if json.load(response)["worker"]["state"] in ("ready", "busy"):
-                    return self.seconds
+            if self.get("/tagbrush/v1/status")["worker"]["state"] in ("ready", "busy"):
+                return self.seconds
             time.sleep(0.1)
         raise SystemExit(f"The worker does not become ready; see {self._log.name}.")
 
@@ -116,9 +121,9 @@ def on_the_page(page: Page, server: Server, prompt: str | None) -> dict[str, flo
     if prompt:
         page.locator("#txt2img_prompt textarea").fill(prompt)
         picture = page.locator(PICTURE).element_handle()
-        before = page.evaluate("(picture) => picture.src", picture)
+        old = [job["id"] for job in server.get("/tagbrush/v1/jobs")]
         page.locator("#txt2img_generate").click()
-        page.wait_for_function(IS_ANOTHER, arg=[picture, before], timeout=LONGEST * 1000)
+        page.wait_for_function(IS_NEW, arg=[picture, old], timeout=LONGEST * 1000)
         times["picture"] = server.seconds
     return times
 
