@@ -79,6 +79,8 @@ class Server(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,
+            # Longer than clients wait between two looks at the progress: a connection must not close under a request.
+            timeout_keep_alive=75,
             # Streams of ours end by themselves; half a second is for those of the page.
             timeout_graceful_shutdown=0.5,  # type: ignore[arg-type]
             ssl_keyfile=tls_keyfile,
