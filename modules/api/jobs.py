@@ -49,7 +49,7 @@ class Place(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    position: int = Field(ge=1, description="1 is next; past the end is the end.")
+    position: int = Field(ge=1, description="1 is next; past the end is the end.", examples=[1])
 
 
 @router.post("/jobs", status_code=201, responses=RESPONSES, summary="Submit a job")
