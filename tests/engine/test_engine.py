@@ -219,8 +219,10 @@ def test_running_out_of_memory_is_said_and_survived(engine: Engine, ear: Ear, er
     [
         ({"sampler_name": "Eular a"}, {}, 'Did you mean "Euler a"?'),
         ({"width": 100_000}, {}, "width is 100000"),
-        ({}, {"sd_model_checkpoint": "nothing"}, 'Checkpoint "nothing" is unknown'),
-        ({}, {"sd_vae": "nothing"}, 'VAE "nothing" is unknown'),
+        *(
+            ({"override_settings": {option: "nothing"}}, {option: "nothing"}, f'{kind} "nothing" is unknown')
+            for option, kind in (("sd_model_checkpoint", "Checkpoint"), ("sd_vae", "VAE"))
+        ),
         ({"task": "img2img", "init_images": ["f" * 64]}, {}, "Upload it again"),
     ],
 )
@@ -258,7 +260,7 @@ def test_the_checkpoint_is_loaded_ahead_and_once(engine: Engine, ear: Ear) -> No
 
 
 def test_loading_ahead_never_fails_aloud(engine: Engine, ear: Ear) -> None:
-    engine.obey(Preload(settings={"sd_model_checkpoint": "nothing"}))
+    engine.obey(Preload(settings={"no such option": "nothing"}))
     engine.obey(Refresh(kind="lora"))
     engine.obey(Refresh())
     assert not ear.said
