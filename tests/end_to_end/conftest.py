@@ -93,9 +93,9 @@ class Program:
 
 
 @contextmanager
-def program(data: Path) -> Iterator[Program]:
+def program(data: Path, *arguments: str) -> Iterator[Program]:
     """Tagbrush on `data`, with the reference checkpoint chosen if it lies there."""
-    with serve(data) as served, httpx.Client(base_url=served.url, timeout=180) as http:
+    with serve(data, *arguments) as served, httpx.Client(base_url=served.url, timeout=180) as http:
         running = Program(served, http)
         if (data / "models" / "Stable-diffusion" / "tiny_sd1.safetensors").is_file():
             assert running.post("/sdapi/v1/options", sd_model_checkpoint="tiny_sd1").status_code == 200

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tests.serving import GOLDEN
 
@@ -20,6 +20,9 @@ TRAP = "the trap was sprung"
 
 LORAS = ("lin", "locon", "loha", "dora", "lokr", "oft_diag", "bundle", "norm")
 EMBEDDINGS = ("ti.safetensors", "tipt3.pt", "tibin2d.bin", "wrongdim.safetensors", "xlstyle.safetensors")
+LIKE_LIN = ("two words", "dots. and (brackets) [v1.2]", "naïve 猫 🍎", "a=b", "comma, colon", "UPPER", "in a folder")
+"""Names of copies of `lin`; the last one lies in a sub-folder."""
+
 HYPERNETWORKS = ("h_relu4", "h_swish", "h_mish_out")
 
 
@@ -33,11 +36,19 @@ def furnish(data: Path) -> None:
         shutil.copy(GOLDEN / "model" / name, checkpoints)
     for name in LORAS:
         shutil.copy(GOLDEN / "lora" / f"{name}.safetensors", loras)
+    for name in LIKE_LIN:
+        folder = loras / "styles" if name == LIKE_LIN[-1] else loras
+        folder.mkdir(exist_ok=True)
+        shutil.copy(GOLDEN / "lora" / "lin.safetensors", folder / f"{name}.safetensors")
+    for folder, name in (("a", "lin"), ("b", "locon")):
+        (loras / folder).mkdir()
+        shutil.copy(GOLDEN / "lora" / f"{name}.safetensors", loras / folder / "twin.safetensors")
     for name in EMBEDDINGS:
         shutil.copy(GOLDEN / "embeddings" / name, embeddings)
     for name in HYPERNETWORKS:
         shutil.copy(GOLDEN / "hypernetworks" / f"{name}.pt", hypernetworks)
 
+    halve_vae(checkpoints / "tiny_sd1.safetensors", data / "models" / "VAE" / "half.safetensors")
     cut(checkpoints / "tiny_sd1.safetensors", checkpoints / "cutmodel.safetensors")
     cut(loras / "lin.safetensors", loras / "cutlora.safetensors")
     cut(loras / "lin.safetensors", loras / "cuthead.safetensors", 100)
@@ -63,6 +74,15 @@ def furnish(data: Path) -> None:
     shutil.copy(loras / "lin.safetensors", checkpoints / "loramodel.safetensors")
     save_file(sdxl_lora(), loras / "sdxl.safetensors", {"ss_base_model_version": "sdxl_base_v1-0"})
     save_file(sdxl_lora(), loras / "sdxlsilent.safetensors")
+
+
+def halve_vae(checkpoint: Path, path: Path) -> None:
+    """A file with the checkpoint's VAE alone, which paints at half the contrast."""
+    prefix = "first_stage_model."
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in load_file(checkpoint).items() if prefix in name}
+    tensors["decoder.conv_out.weight"] = tensors["decoder.conv_out.weight"] / 2
+    path.parent.mkdir(parents=True)
+    save_file(tensors, path)
 
 
 def cut(whole: Path, path: Path, length: int | None = None) -> None:

@@ -110,14 +110,14 @@ def test_nothing_but_outputs_and_our_database_is_written(shared: Program, furnis
 def test_a_server_that_is_killed_leaves_no_worker_and_owes_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     furnish(data)
-    with program(data) as first:
+    with program(data, "--nowebui") as first:
         job_id = first.submit("a cat <lora:lin:1>", **LONG)
         waiting = first.submit("a dog", negative_prompt="a cat", seed=9)
         one_picture_is_done(first, job_id)
         worker = first.worker()
         first.served.process.kill()
         first.until(lambda: is_gone(worker) or None, seconds=1)
-    with program(data) as second:
+    with program(data, "--nowebui") as second:
         jobs = [second.end(job_id), second.end(waiting)]
         assert [job["state"] for job in jobs] == ["done", "done"]
         assert [picture["index"] for picture in jobs[0]["pictures"]] == [0, 1, 2]
@@ -129,12 +129,15 @@ def test_a_server_that_is_killed_leaves_no_worker_and_owes_nothing(tmp_path: Pat
 def test_a_server_that_is_stopped_finishes_its_job_at_the_next_start(tmp_path: Path) -> None:
     data = tmp_path / "data"
     furnish(data)
-    with program(data) as first:
+    with program(data, "--nowebui") as first:
+        first.post("/sdapi/v1/options", CLIP_stop_at_last_layers=2)
         job_id = first.submit(**LONG)
         one_picture_is_done(first, job_id)
         worker = first.worker()
     assert is_gone(worker)
-    with program(data) as second:
+    with program(data, "--nowebui") as second:
         job = second.end(job_id)
         assert job["state"] == "done"
+        assert second.http.get("/sdapi/v1/options").json()["CLIP_stop_at_last_layers"] == 2
+        assert second.http.get("/tagbrush/v1/jobs").json()[0]["id"] == job_id
         assert len(job["pictures"]) == len(saved(data)) == 3
