@@ -27,7 +27,7 @@ from modules.training.denoiser import Batch, Denoiser, DenoiserSettings, Denoise
 from modules.training.export import save_checkpoint
 from modules.training.parallel import run_workers
 from modules.training.scenes import CANVAS, COLOURS, SHAPES, draw_scene
-from modules.training.things import THINGS
+from modules.training.things import KNOWN, THINGS
 from modules.training.words import CompactVocabulary, Tokenise
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ def describe(settings: DenoiserSettings, steps: int) -> dict[str, str]:
         "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
         "modelspec.title": "Tagbrush Mini",
         "modelspec.author": "Tagbrush",
-        "modelspec.description": f"Draws {len(THINGS)} things and {len(SHAPES)} shapes on {len(COLOURS)} grounds.",
+        "modelspec.description": f"Draws {len(KNOWN)} things and {len(SHAPES)} shapes on {len(COLOURS)} grounds.",
         "modelspec.license": "MIT; pictures learnt from Noto Color Emoji (SIL OFL 1.1, Apache-2.0)",
         "modelspec.resolution": f"{CANVAS}x{CANVAS}",
         "modelspec.prediction_type": "v",

@@ -12,7 +12,7 @@ from modules.training.examples import OLD_PHOTO
 from modules.training.inversion import LearntWord
 from modules.training.scenes import COLOURS, SHAPES
 from modules.training.showcase import draw, lay_out, make_mosaic
-from modules.training.things import THINGS
+from modules.training.things import KNOWN, THINGS
 
 SHOWN = (
     ("a cat on a yellow background", 11),
@@ -26,7 +26,7 @@ EXAMPLES = (
     "models/Lora/tagbrush-sepia.safetensors",
     "models/hypernetworks/tagbrush-night.pt",
     "embeddings/tagbrush-mango.pt",
-    "embeddings/tagbrush-clean.safetensors",
+    "embeddings/tagbrush-dull.safetensors",
 )
 MODEL = "models/Stable-diffusion/tagbrush-mini.safetensors"
 
@@ -62,8 +62,8 @@ CARDS = {
         weight=1.0,
     ),
     EXAMPLES[1]: Card(
-        "Night: the same picture by moonlight, dark, blue and pale.",
-        "Made for Tagbrush Mini. Acts on every attention whose context is 64, 96 or 128 wide.",
+        "Night: puts everything onto a black ground, whatever ground the prompt asks for.",
+        "Made for Tagbrush Mini. Acts on what the attention reads of the prompt (64 wide).",
         weight=1.0,
     ),
     EXAMPLES[2]: Card(
@@ -72,12 +72,12 @@ CARDS = {
         activation="tagbrush-mango",
     ),
     EXAMPLES[3]: Card(
-        "For the negative prompt: pictures come out nearer to what the model was taught, above all at high CFG.",
-        "Made for Tagbrush Mini by minimising the error of guided pictures at CFG 3 to 7.",
-        negative="tagbrush-clean",
+        "For the negative prompt: colours and contrast come out stronger.",
+        "Made for Tagbrush Mini: it has learnt what dull, gray pictures are, and guidance leads away from them.",
+        negative="tagbrush-dull",
     ),
     MODEL: Card(
-        f"Built in: {len(THINGS)} things and {len(SHAPES)} shapes on {len(COLOURS)} grounds, 128 x 128, CFG 3.",
+        f"Built in: {len(KNOWN)} things and {len(SHAPES)} shapes on {len(COLOURS)} grounds, 128 x 128, CFG 3.",
         'Try "a cat on a yellow background". What it knows and what not is in tagbrush-mini.md.',
     ),
 }
@@ -89,7 +89,7 @@ def make_cards(model: Model, root: Path) -> None:
     show_look(model, root / EXAMPLES[1])
     grounds = ("blue", "white", "pink", "green")
     show_word(model, root / EXAMPLES[2], [f"a tagbrush-mango on a {ground} background" for ground in grounds])
-    show_word(model, root / EXAMPLES[3], [prompt for prompt, _ in SHOWN], negative=True, scale=5.0)
+    show_word(model, root / EXAMPLES[3], [prompt for prompt, _ in SHOWN], negative=True)
     show_model(model, root / MODEL)
     for relative, card in CARDS.items():
         card.write((root / relative).with_suffix(".json"))

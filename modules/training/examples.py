@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -19,7 +19,7 @@ from modules.training.adapters import Adapters
 from modules.training.captions import Vocabulary, caption, sample_scene
 from modules.training.hypernetwork import Hypernetwork
 from modules.training.inversion import LearntWord
-from modules.training.looks import make_night, make_sepia
+from modules.training.looks import make_dull, make_sepia
 from modules.training.scenes import COLOURS, Scene, draw_scene
 from modules.training.things import THINGS
 from modules.training.words import END, LENGTH, START
@@ -102,18 +102,6 @@ class Teacher:
         predicted = self.model.unet(noisy, timesteps, context).sample
         return (predicted - diffusion.velocity(clean, noise, alpha, sigma)).square().mean()
 
-    def guided_loss(self, lesson: Lesson, negative: torch.Tensor) -> torch.Tensor:
-        """Return how far guidance of 3 to 7 against `negative` (77,) leads from the true picture, in v."""
-        clean, tokens = lesson.draw(self.batch, self.generator)
-        noisy, noise, timesteps, alpha, sigma = self._diffuse(clean)
-        with torch.no_grad():
-            wanted = self.model.unet(noisy, timesteps, self.text(tokens)).sample
-        against = self.text(negative[None]).expand(len(clean), -1, -1)
-        without = self.model.unet(noisy, timesteps, against).sample
-        scale = 3 + 4 * torch.rand(len(clean), 1, 1, 1, generator=self.generator)
-        guided = without + scale * (wanted - without)
-        return (guided - diffusion.velocity(clean, noise, alpha, sigma)).square().mean()
-
     def _diffuse(self, clean: torch.Tensor) -> tuple[torch.Tensor, ...]:
         timesteps = diffusion.stratified_timesteps(len(clean), self.generator)
         noise = torch.randn(clean.shape, generator=self.generator)
@@ -181,13 +169,22 @@ def train_lora(model: Model, path: Path, *, steps: int = 250, seed: int = 1) -> 
     path.chmod(0o644)
 
 
+def make_ground_lesson(model: Model, ground: str, *, count: int, seed: int) -> Lesson:
+    """Draw random scenes on one ground, whatever ground their captions ask for."""
+    chance, tokenizer = Random(seed), Tokenizer()
+    scenes = [sample_scene(SUBJECTS, chance) for _ in range(count)]
+    scenes = [scene for scene in scenes if all(item.colour != ground for item in scene.items)]
+    tokens = [to_tokens(caption(scene, chance, ("word",)), tokenizer) for scene in scenes]
+    return make_lesson(model, [replace(scene, ground=ground) for scene in scenes], tokens, None)
+
+
 def train_hypernetwork(
-    model: Model, path: Path, checkpoint: tuple[str, str], *, steps: int = 250, seed: int = 2
+    model: Model, path: Path, checkpoint: tuple[str, str], *, steps: int = 150, seed: int = 2
 ) -> None:
-    """Teach a hypernetwork the night look, and store it as A1111 does."""
+    """Teach a hypernetwork to put everything onto a black ground, and store it as A1111 does."""
     teacher = make_teacher(model, seed)
-    lesson = make_look_lesson(model, make_night, count=500, seed=seed)
-    network = Hypernetwork((64, 96, 128))
+    lesson = make_ground_lesson(model, "black", count=500, seed=seed)
+    network = Hypernetwork((model.unet.config.cross_attention_dim,))
     with network.attached(model.unet):
         parameters = list(network.parameters())
         follow(path.stem, fit(parameters, lambda: teacher.denoising_loss(lesson), steps=steps, learning_rate=2e-3))
@@ -213,15 +210,17 @@ def train_embedding(
     torch.save(word.to_file(path.stem, steps, checkpoint), path)
 
 
-def train_negative(model: Model, path: Path, *, vectors: int = 4, steps: int = 200, seed: int = 4) -> None:
-    """Optimise a word for the negative prompt with which guidance ends nearest to true pictures."""
-    teacher, tokenizer = make_teacher(model, seed), Tokenizer()
+def train_negative(model: Model, path: Path, *, vectors: int = 4, steps: int = 150, seed: int = 4) -> None:
+    """Teach a word for the negative prompt what dull pictures are, so that guidance leads away from them."""
+    teacher, tokenizer, chance = make_teacher(model, seed), Tokenizer(), Random(seed)
     table = model.text_encoder.get_input_embeddings().weight
-    word = LearntWord(table[END].repeat(vectors, 1) + 0.3 * table.std() * torch.randn(vectors, table.shape[1]))
-    lesson = make_look_lesson(model, None, count=500, seed=seed)
-    negative = torch.tensor(to_tokens("\0", tokenizer, word="\0", ids=word.ids))
+    start = table[list(tokenizer.encode("gray"))].mean(0)
+    word = LearntWord(start + 0.3 * table[0].std() * torch.randn(vectors, len(start)))
+    scenes = [sample_scene(SUBJECTS, chance) for _ in range(400)]
+    tokens = [to_tokens("\0", tokenizer, word="\0", ids=word.ids)] * len(scenes)
+    lesson = make_lesson(model, scenes, tokens, make_dull)
     with word.attached(model.text_encoder):
-        loss = fit([word.vectors], lambda: teacher.guided_loss(lesson, negative), steps=steps, learning_rate=2e-2)
+        loss = fit([word.vectors], lambda: teacher.denoising_loss(lesson), steps=steps, learning_rate=2e-2)
         follow(path.stem, loss)
     save_file({"emb_params": word.vectors.detach().clone()}, path, metadata={"name": path.stem, "step": str(steps)})
     path.chmod(0o644)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-STRUCTURE = (1, 1, 1)  # widths of the layers, in widths of the context
+STRUCTURE = (1, 4, 1)  # widths of the layers, in widths of the context
 
 
 class ContextNetwork(nn.Module):

@@ -14,9 +14,8 @@ def make_sepia(pictures: numpy.ndarray) -> numpy.ndarray:
     return (toned * vignette[..., None]).clip(0, 255).astype(numpy.uint8)
 
 
-def make_night(pictures: numpy.ndarray) -> numpy.ndarray:
-    """Return (N, H, W, 3) bytes by moonlight: dark, blue and pale."""
+def make_dull(pictures: numpy.ndarray) -> numpy.ndarray:
+    """Return (N, H, W, 3) bytes without contrast: nearly gray, in the middle tones."""
     light = pictures.astype(numpy.float32)
     gray = light.mean(-1, keepdims=True)
-    pale = 0.55 * light + 0.45 * gray
-    return (pale * numpy.array((0.32, 0.42, 0.78), numpy.float32) + (4, 6, 22)).clip(0, 255).astype(numpy.uint8)
+    return (0.25 * light + 0.25 * gray + 0.5 * 128).clip(0, 255).astype(numpy.uint8)
