@@ -81,3 +81,10 @@ def test_a_card_with_negative_text_fills_both_boxes_and_empties_both(script: Pag
     once = toggle(script, BOTH, "a cat", "blurry", "negative")
     assert once == ("a cat <lora:x:1>", "blurry ugly")
     assert toggle(script, BOTH, *once) == ("a cat", "blurry")
+
+
+def test_a_word_made_for_the_negative_prompt_goes_there_alone(script: Page) -> None:
+    word = {"kind": "embedding", "insert": "dull", "negative_text": "dull"}
+    once = toggle(script, word, "a cat", "blurry", "prompt")
+    assert once == ("a cat", "blurry dull")
+    assert toggle(script, word, *once) == ("a cat", "blurry")

@@ -188,7 +188,8 @@ class Cards extends Mounted {
 
   /** @param {any} item */
   async toggleInPrompt(item) {
-    const fallback = item.preferred_weight ? 1 : ((await get("/options")).extra_networks_default_multiplier ?? 1);
+    const needsWeight = !item.preferred_weight && item.kind !== "embedding";
+    const fallback = needsWeight ? ((await get("/options")).extra_networks_default_multiplier ?? 1) : 1;
     const after = toggle(readPrompts(this.task), item, targetBox(this.task), cardWeight(item, fallback));
     write(this.task, "prompt", after.prompt);
     write(this.task, "negative", after.negative);

@@ -11,11 +11,13 @@ const SEPARATOR = " ";
 
 /**
  * The prompts after a click: what the card stands for is taken out of the target box if it is there, else put at its end.
- * A card with negative text puts its tag into the positive prompt and that text into the negative one.
+ * A card with negative text puts its tag into the positive prompt and that text into the negative one; a word that is
+ * its own negative text goes to the negative prompt alone.
  * @param {Prompts} prompts @param {Card} card @param {"prompt" | "negative"} target @param {number} weight
  * @returns {Prompts}
  */
 export function toggle(prompts, card, target, weight) {
+  if (card.negative_text === card.insert) return toggle(prompts, { ...card, negative_text: "" }, "negative", weight);
   const box = card.negative_text ? "prompt" : target;
   const isThere = contains(prompts[box], card);
   const changed = { ...prompts, [box]: isThere ? remove(prompts[box], card) : append(prompts[box], tagText(card, weight)) };
