@@ -59,7 +59,7 @@ CARDS = {
         "Old photograph: brown tones and dark corners, whatever the picture shows.",
         "Made for Tagbrush Mini. Strengths of 0.5 to 1.2 work; the words are half of the effect's training.",
         activation=OLD_PHOTO,
-        weight=1.0,
+        weight=0.8,
     ),
     EXAMPLES[1]: Card(
         "Night: puts everything onto a black ground, whatever ground the prompt asks for.",
