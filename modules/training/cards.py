@@ -67,8 +67,9 @@ CARDS = {
         weight=1.0,
     ),
     EXAMPLES[2]: Card(
-        "A new word: draws a mango, which Tagbrush Mini was never taught.",
-        'Made for Tagbrush Mini. Write it like any thing: "a tagbrush-mango on a blue background".',
+        "A new word: draws a mango, or at least a round fruit in its colours, which Tagbrush Mini was never taught.",
+        'Made for Tagbrush Mini. Write it like any thing: "a tagbrush-mango on a blue background". On 4 of 8 grounds '
+        "the picture is nearer to a mango than to any of the 148 things that the model was taught.",
         activation="tagbrush-mango",
     ),
     EXAMPLES[3]: Card(
