@@ -333,7 +333,8 @@ class Supervisor:
     @_on.register
     def _(self, message: Exit) -> None:
         how = describe(message)
-        log.warning("The worker process %s. It printed last:\n%s", message, "\n".join(message.printed))
+        last_words = "".join(f"\n{line}" for line in message.printed) or " nothing"
+        log.warning("The worker process %s. It printed last:%s", message, last_words)
         running, self._running = self._running, None
         self.progress = self.preview = None
         if running is not None:
