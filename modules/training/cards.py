@@ -57,7 +57,7 @@ class Card:
 CARDS = {
     EXAMPLES[0]: Card(
         "Old photograph: brown tones and dark corners, whatever the picture shows.",
-        "Made for Tagbrush Mini. Strengths of 0.5 to 1.2 work; the words are half of the effect's training.",
+        "Made for Tagbrush Mini. Half of its training captions ended with the activation text.",
         activation=OLD_PHOTO,
         weight=0.8,
     ),

@@ -222,7 +222,7 @@ def test_the_learnt_word_draws_what_the_model_never_saw(studio: Studio, sprites:
     form = "a {} on a {} background"
     within = find_nearest(studio.draw([(form.format(WORD, ground), 3) for ground in grounds]), known)
     without = find_nearest(studio.draw([(form.format("gizmo", ground), 3) for ground in grounds]), known)
-    # Half of them, as its card says; the others are nearest to a peach or another round fruit
+    # Half of them, as its card says
     assert share([match.thing == WORD for match in within]) >= 0.4
     assert share([match.thing == WORD for match in without]) == 0.0
 
