@@ -61,8 +61,7 @@ def test_a_newcomer_gets_a_picture_with_its_text(page: Page, served: Served) -> 
     generate(page, page.input_value(PROMPT))
     expect(page.locator(STATUS)).to_have_text(DONE, timeout=A_JOB)
     expect(page.locator("#html_info_txt2img")).to_contain_text("a red apple on a blue background <lora:ink (soft):1>")
-    width = page.evaluate("document.querySelector('#txt2img_gallery img').naturalWidth")
-    assert width == 128
+    page.wait_for_function("document.querySelector('#txt2img_gallery img').naturalWidth === 128")
     saved = sorted((served.data / "outputs" / "txt2img-images").rglob("*.png"))[-1]
     assert re.fullmatch(r"\d{5}-\d+\.png", saved.name)
     with Image.open(saved) as picture:
