@@ -92,6 +92,12 @@ def test_a_prompt_of_ten_thousand_words(shared: Program) -> None:
     assert job["pictures"][0]["infotext"].startswith("word " * 9_999)
 
 
+@pytest.fixture(scope="module")
+def plain(shared: Program) -> np.ndarray:
+    """A cat and no dog, without any tag."""
+    return shared.pixels(shared.make("a cat", negative_prompt="a dog"))[0]
+
+
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [
@@ -106,13 +112,13 @@ def test_a_prompt_of_ten_thousand_words(shared: Program) -> None:
         ("<lora:../../../etc/passwd:1>", "is unknown"),
     ],
 )
-@pytest.mark.parametrize("box", ["prompt", "negative_prompt"])
-def test_a_malformed_tag_has_no_effect_and_says_why(shared: Program, prompt: str, words: str, box: str) -> None:
-    job = shared.make(**{"prompt": "a cat", "negative_prompt": "", box: f"a cat {prompt}"})
+def test_a_malformed_tag_has_no_effect_in_either_box_and_says_why(
+    shared: Program, plain: np.ndarray, prompt: str, words: str
+) -> None:
+    job = shared.make(f"a cat {prompt}", negative_prompt=f"a dog {prompt}")
     assert len(job["notices"]) == 1
     assert words in job["notices"][0]
-    plain = shared.make(**{"prompt": "a cat", "negative_prompt": "", box: "a cat "})
-    assert (shared.pixels(job)[0] == shared.pixels(plain)[0]).all()
+    assert (shared.pixels(job)[0] == plain).all()
 
 
 @pytest.mark.parametrize(

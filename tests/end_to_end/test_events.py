@@ -54,7 +54,8 @@ def test_a_job_is_told_from_its_beginning_to_its_end(shared: Program) -> None:
         assert snapshot["data"]["worker"]["state"] in ("ready", "busy")
         job_id = shared.submit("a cat <lora:nowhere:1>", n_iter=2, steps=10)
         heard = until_over(events, job_id)
-    assert [event["data"]["state"] for event in heard if event["event"] == "job"] == ["queued", "running", "done"]
+    states = [event["data"]["state"] for event in heard if event["event"] == "job" and event["data"]["id"] == job_id]
+    assert states == ["queued", "running", "done"]
     assert [event["data"]["index"] for event in heard if event["event"] == "picture"] == [0, 1]
     assert ["nowhere" in event["data"]["text"] for event in heard if event["event"] == "notice"] == [True]
     progress = [event["data"]["progress"] for event in heard if event["event"] == "progress"]

@@ -96,10 +96,10 @@ def test_a_weight_of_nothing_is_nothing(shared: Program) -> None:
     ).all()
 
 
-SAMPLERS = ("Euler a", "Euler", "DPM++ 2M", "DPM++ 2M SDE", "DDIM", "LCM")
+SLOWLY = [pytest.param(sampler, marks=pytest.mark.slow) for sampler in ("Euler", "DPM++ 2M", "LCM")]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ 2M SDE", "DDIM", *SLOWLY])
 def test_each_picture_of_a_batch_equals_its_seed_alone(shared: Program, sampler: str) -> None:
     fields = {"prompt": "a ti cat <lora:lin:1>", "negative_prompt": "<hypernet:h_swish:1>", "sampler_name": sampler}
     together = shared.make(**fields, seed=40, batch_size=3)

@@ -12,7 +12,7 @@ from PIL import Image
 from .conftest import Program, program
 from .files import digests, furnish
 
-LONG = {"steps": 60, "n_iter": 3}
+LONG = {"steps": 40, "n_iter": 3}
 
 
 def saved(data: Path) -> set[Path]:
@@ -49,7 +49,7 @@ def test_interrupt_stops_within_a_step_and_keeps_what_exists(shared: Program) ->
 
 
 def test_a_waiting_job_that_is_interrupted_never_starts(shared: Program) -> None:
-    first, second, third = (shared.submit(seed=seed, steps=100) for seed in (1, 2, 3))
+    first, second, third = (shared.submit(seed=seed, steps=50) for seed in (1, 2, 3))
     shared.post(f"/tagbrush/v1/jobs/{second}/interrupt")
     jobs = [shared.end(job_id) for job_id in (first, second, third)]
     assert [job["state"] for job in jobs] == ["done", "cancelled", "done"]
