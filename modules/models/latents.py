@@ -50,9 +50,10 @@ def _encode_one(model: Model, picture: torch.Tensor) -> torch.Tensor:
 def _reliably(model: Model, run: Callable[[Model, torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:
     dtype = model.vae.dtype
     if not given.isfinite().all():
+        in_full = "" if model.dtype is torch.float32 else ", or start with --device cpu to compute in full precision"
         raise NotANumber(
-            "The latents are not numbers: the UNet overflowed. Use another sampler or a lower CFG scale, "
-            "or start with --device cpu to compute in full precision."
+            "The latents are not numbers: the UNet overflowed. Use another sampler, a lower CFG scale, "
+            f"or smaller weights of LoRA and hypernetworks{in_full}."
         )
     result = run(model, given.to(model.device, dtype)).float()
     if result.isfinite().all():
