@@ -49,6 +49,9 @@ def furnish(data: Path) -> None:
         shutil.copy(GOLDEN / "hypernetworks" / f"{name}.pt", hypernetworks)
 
     halve_vae(checkpoints / "tiny_sd1.safetensors", data / "models" / "VAE" / "half.safetensors")
+    vaes = data / "models" / "VAE"
+    cut(vaes / "half.safetensors", vaes / "cutvae.safetensors")
+    (vaes / "codevae.pt").write_bytes(code(data))
     cut(checkpoints / "tiny_sd1.safetensors", checkpoints / "cutmodel.safetensors")
     cut(loras / "lin.safetensors", loras / "cutlora.safetensors")
     cut(loras / "lin.safetensors", loras / "cuthead.safetensors", 100)
@@ -72,6 +75,12 @@ def furnish(data: Path) -> None:
     (loras / "codeplain.pt").write_bytes(code(data))
     (hypernetworks / "empty.pt").write_bytes(b"")
     shutil.copy(loras / "lin.safetensors", checkpoints / "loramodel.safetensors")
+    os.link(checkpoints / "tiny_sd1.safetensors", checkpoints / "yamlmodel.safetensors")
+    (checkpoints / "yamlmodel.yaml").write_text(f"model: !!python/object/apply:os.mkdir ['{(data / TRAP).as_posix()}']")
+    (loras / "lin.json").write_bytes(b'{"description": \xff\xfe')
+    (loras / "locon.json").write_text('{"description": [1], "preferred weight": "much", "activation text": {"a": 1}}')
+    (loras / "lin.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (loras / "locon.png").write_bytes(b"")
     save_file(sdxl_lora(), loras / "sdxl.safetensors", {"ss_base_model_version": "sdxl_base_v1-0"})
     save_file(sdxl_lora(), loras / "sdxlsilent.safetensors")
 

@@ -84,6 +84,30 @@ def test_a_bad_checkpoint_is_refused_with_its_reason(shared: Program, name: str)
     assert shared.files(shared.make()) == shared.files(before)
 
 
+@pytest.mark.parametrize(("name", "words"), [("cutvae.safetensors", "Download it again"), ("codevae.pt", CODE)])
+def test_a_bad_vae_is_refused_with_its_reason(shared: Program, name: str, words: str) -> None:
+    answer = shared.post("/sdapi/v1/txt2img", prompt="a cat", **SMALL, override_settings={"sd_vae": name})
+    assert answer.status_code == 422, answer.text
+    assert words in answer.json()["detail"]
+    assert not (shared.data / TRAP).exists()
+
+
+def test_a_yaml_that_would_run_code_runs_none(shared: Program) -> None:
+    job = shared.end(shared.submit("a cat", override_settings={"sd_model_checkpoint": "yamlmodel"}))
+    assert job["state"] == "failed"
+    assert "yamlmodel.yaml" in job["error"]
+    assert not (shared.data / TRAP).exists()
+
+
+def test_broken_sidecars_and_previews_cost_nothing_but_themselves(shared: Program) -> None:
+    cards = {card["name"]: card for card in shared.http.get("/tagbrush/v1/catalogue/lora").json()["items"]}
+    for name in ("lin", "locon"):
+        assert cards[name]["error"] is None
+        assert (cards[name]["description"], cards[name]["preferred_weight"]) == ("", None)
+        if cards[name]["preview"]:
+            assert shared.http.get(cards[name]["preview"]).status_code in (200, 404)
+
+
 def test_bad_files_are_on_the_shelf_with_the_reason(shared: Program) -> None:
     cards = shared.http.get("/tagbrush/v1/catalogue/lora").json()["items"]
     errors = {card["name"]: card["error"] for card in cards}
