@@ -204,9 +204,13 @@ def test_nothing_sticks_out_of_the_screen(page: Page, width: int) -> None:
 
 def test_nothing_moves_when_a_picture_arrives(page: Page) -> None:
     def places() -> object:
+        """Heights inside the panel, which itself may move with the page's scrolling."""
         return page.evaluate(
-            "['.tb-stage', '.tb-actions', '#html_info_txt2img']"
-            ".map((part) => Math.round(document.querySelector(part).getBoundingClientRect().top))"
+            """() => {
+                const top = (part) => document.querySelector(part).getBoundingClientRect().top;
+                return ['.tb-stage', '.tb-actions', '#html_info_txt2img']
+                    .map((part) => Math.round(top(part) - top('tb-results[task="txt2img"]')));
+            }"""
         )
 
     generate(page, "a cat", steps=2)
