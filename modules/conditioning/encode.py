@@ -21,17 +21,18 @@ from modules.prompt import (
     embedding_words,
     parse_attention,
 )
+from modules.sampling import Context
 
-Contexts = Mapping[str, torch.Tensor]
+Contexts = Mapping[str, Context]
 
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
     """A prompt's parts, each a weight and its contexts (77 * chunks, width) with the last step that each one holds."""
 
-    parts: tuple[tuple[float, tuple[tuple[int, torch.Tensor], ...]], ...]
+    parts: tuple[tuple[float, tuple[tuple[int, Context], ...]], ...]
 
-    def at(self, step: int) -> list[tuple[float, torch.Tensor]]:
+    def at(self, step: int) -> list[tuple[float, Context]]:
         """The weight and context of each part at model call `step`, counted from 0; the last one from its end on."""
         return [
             (weight, next((context for until, context in entries if step <= until), entries[-1][1]))
@@ -71,7 +72,9 @@ def encode(
     rows = list(dict.fromkeys(_row(piece) for pieces in (*chunks.values(), (EMPTY_CHUNK,)) for piece in pieces))
     states = dict(zip(rows, hidden_states(model.text_encoder, rows, embeddings, clip_skip), strict=True))
     contexts = {
-        texts: {text: context.to(model.dtype) for text, context in _contexts(texts, chunks, states, emphasis).items()}
+        texts: {
+            text: Context(tokens.to(model.dtype)) for text, tokens in _tokens(texts, chunks, states, emphasis).items()
+        }
         for texts in schedules
     }
     return tuple(_conditioning(prompt, contexts) for prompt in prompts)
@@ -85,7 +88,7 @@ def _conditioning(prompt: ParsedPrompt, contexts: Mapping[tuple[str, ...], Conte
     return Conditioning(tuple(parts))
 
 
-def _contexts(
+def _tokens(
     texts: Sequence[str], chunks: Mapping[str, Sequence[Chunk]], states: Mapping[Row, torch.Tensor], mode: Emphasis
 ) -> dict[str, torch.Tensor]:
     """Each distinct text's (77 * chunks, width), chunk after chunk."""

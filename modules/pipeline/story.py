@@ -15,7 +15,7 @@ from modules.images import decode_picture, resize_image
 from modules.models import Model, Pass, decode
 from modules.models import encode as encode_pixels
 from modules.prompt import ParsedPrompt
-from modules.sampling import Course, Guidance, ImageNoise, Predict, Step, plot_course
+from modules.sampling import Context, Course, Guidance, ImageNoise, Predict, Step, plot_course
 
 from .applied import apply_networks, load_networks, load_words
 from .infotext import Hashes, describe_picture
@@ -176,9 +176,9 @@ class _Job:
 def _predictor(model: Model) -> Predict:
     """The UNet as guidance asks it: float32 in and out, its own number type inside."""
 
-    def predict(x: torch.Tensor, timestep: float, context: torch.Tensor) -> torch.Tensor:
+    def predict(x: torch.Tensor, timestep: float, context: Context) -> torch.Tensor:
         timesteps = torch.full((len(x),), timestep, device=x.device)  # filled on the device: nothing waits for it
-        (output,) = model.unet(x.to(model.dtype), timesteps, encoder_hidden_states=context, return_dict=False)
+        (output,) = model.unet(x.to(model.dtype), timesteps, encoder_hidden_states=context.tokens, return_dict=False)
         return output.float()
 
     return predict

@@ -1,7 +1,7 @@
 """Noise sources, noise levels, guidance and samplers as functions: what lies between noise and a picture's latents."""
 
 from .course import Course, SigmaCourse, TimestepCourse, ddim_timesteps, plot_course
-from .guidance import Guidance, Predict, Scheduled, needs_uncond
+from .guidance import Context, Guidance, Predict, Scheduled, needs_uncond
 from .levels import NoiseLevels
 from .noise import ImageNoise, Source
 from .philox import Philox
@@ -10,6 +10,7 @@ from .schedules import SCHEDULES, sigmas
 
 __all__ = [
     "SCHEDULES",
+    "Context",
     "Course",
     "Guidance",
     "ImageNoise",

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
-Predict = Callable[[torch.Tensor, float, torch.Tensor], torch.Tensor]
-"""`(x (N, C, H, W), timestep, context (N, T, D)) -> (N, C, H, W)`, the model's own output, float32."""
+
+class Context(NamedTuple):
+    """What the UNet reads besides x and the timestep: of one prompt, or of N stacked."""
+
+    tokens: torch.Tensor
+    """(T, D), or (N, T, D)."""
+    pooled: torch.Tensor | None = None
+    """(P,), or (N, P): SDXL's vector of the whole text."""
+    time_ids: torch.Tensor | None = None
+    """(6,) or the refiner's (5,), or (N, 6): SDXL's sizes and crops, as numbers."""
+
+
+Predict = Callable[[torch.Tensor, float, Context], torch.Tensor]
+"""`(x (N, C, H, W), timestep, context of N) -> (N, C, H, W)`, the model's own output, float32."""
 
 ONE = 1e-6
 
@@ -22,8 +34,8 @@ def needs_uncond(cfg_scale: float, weights: Iterable[float]) -> bool:
 class Scheduled(Protocol):
     """What a prompt says at each call of the model."""
 
-    def at(self, step: int) -> Sequence[tuple[float, torch.Tensor]]:
-        """(weight, context (T, D)) of each part of the prompt."""
+    def at(self, step: int) -> Sequence[tuple[float, Context]]:
+        """(weight, context) of each part of the prompt; the same object for as long as it stays the same."""
 
 
 class Guidance:
@@ -62,7 +74,7 @@ class Guidance:
             uncond = self._alone(x, timestep, contexts.uncond)
         return uncond + contexts.mix(cond - (uncond[contexts.owners] if contexts.several else uncond))
 
-    def _alone(self, x: torch.Tensor, timestep: float, context: torch.Tensor) -> torch.Tensor:
+    def _alone(self, x: torch.Tensor, timestep: float, context: Context) -> torch.Tensor:
         if self._apart is None:
             return self._predict(x, timestep, context)
         with self._apart():
@@ -82,20 +94,20 @@ class _Contexts:
 
     def __init__(
         self,
-        parts: Sequence[Sequence[tuple[float, torch.Tensor]]],
-        unconds: Sequence[torch.Tensor],
+        parts: Sequence[Sequence[tuple[float, Context]]],
+        unconds: Sequence[Context],
         cfg_scale: float,
         device: torch.device,
     ) -> None:
-        self._sources = _tensors(parts, unconds)
+        self._sources = _sources(parts, unconds)
         owners = [picture for picture, mine in enumerate(parts) for _ in mine]
         weights = [weight for mine in parts for weight, _ in mine]
         self.several = len(owners) > len(parts)
         self.owners = torch.tensor(owners, device=device)
         self.cond = _stacked([context for mine in parts for _, context in mine], device)  # (N, T, D)
         self.uncond = _stacked(unconds, device)  # (B, T, D)
-        same = self.cond.shape[1:] == self.uncond.shape[1:]
-        self.joined = torch.cat([self.cond, self.uncond]) if same else None
+        same = self.cond.tokens.shape[1:] == self.uncond.tokens.shape[1:]
+        self.joined = _joined(self.cond, self.uncond) if same else None
         self.without_uncond = not any(needs_uncond(cfg_scale, (weight for weight, _ in mine)) for mine in parts)
         # (B, N): how much of each part goes into each picture
         rows = [
@@ -104,9 +116,9 @@ class _Contexts:
         ]
         self._weights = torch.tensor(rows, device=device)
 
-    def holds(self, parts: Sequence[Sequence[tuple[float, torch.Tensor]]], unconds: Sequence[torch.Tensor]) -> bool:
+    def holds(self, parts: Sequence[Sequence[tuple[float, Context]]], unconds: Sequence[Context]) -> bool:
         """Whether these contexts are the same tensors as the ones asked for."""
-        asked = _tensors(parts, unconds)
+        asked = _sources(parts, unconds)
         return len(asked) == len(self._sources) and all(a is b for a, b in zip(asked, self._sources, strict=True))
 
     def mix(self, cond: torch.Tensor) -> torch.Tensor:
@@ -116,14 +128,26 @@ class _Contexts:
         return (self._weights[:, :, None, None, None] * cond[None]).sum(1)
 
 
-def _tensors(
-    parts: Sequence[Sequence[tuple[float, torch.Tensor]]], unconds: Sequence[torch.Tensor]
-) -> list[torch.Tensor]:
+def _sources(parts: Sequence[Sequence[tuple[float, Context]]], unconds: Sequence[Context]) -> list[Context]:
     return [context for mine in parts for _, context in mine] + list(unconds)
 
 
-def _stacked(contexts: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
-    """(N, T, D); shorter contexts repeat their last vector, as A1111 does for the parts of one batch."""
-    longest = max(len(context) for context in contexts)
-    padded = [torch.cat([context, context[-1:].expand(longest - len(context), -1)]) for context in contexts]
-    return torch.stack(padded).to(device)
+def _stacked(contexts: Sequence[Context], device: torch.device) -> Context:
+    """Stacked to N; shorter tokens repeat their last vector, as A1111 does for the parts of one batch."""
+    longest = max(len(context.tokens) for context in contexts)
+    padded = [_padded(context.tokens, longest) for context in contexts]
+    pooled = [context.pooled for context in contexts if context.pooled is not None]
+    time_ids = [context.time_ids for context in contexts if context.time_ids is not None]
+    return Context(
+        torch.stack(padded).to(device),
+        torch.stack(pooled).to(device) if pooled else None,
+        torch.stack(time_ids).to(device) if time_ids else None,
+    )
+
+
+def _padded(tokens: torch.Tensor, length: int) -> torch.Tensor:
+    return torch.cat([tokens, tokens[-1:].expand(length - len(tokens), -1)])
+
+
+def _joined(first: Context, second: Context) -> Context:
+    return Context(*(None if a is None or b is None else torch.cat([a, b]) for a, b in zip(first, second, strict=True)))

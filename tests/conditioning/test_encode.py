@@ -26,7 +26,7 @@ def tokenizer() -> Tokenizer:
 
 
 def context(conditioning: Conditioning, step: int = 0, part: int = 0) -> torch.Tensor:
-    return conditioning.at(step)[part][1]
+    return conditioning.at(step)[part][1].tokens
 
 
 def test_a_prompt_is_the_same_whatever_else_is_encoded_with_it(model: Model, tokenizer: Tokenizer) -> None:
@@ -37,7 +37,7 @@ def test_a_prompt_is_the_same_whatever_else_is_encoded_with_it(model: Model, tok
         (alone,) = encode(model, [prompt], tokenizer=tokenizer)
         for (weight, got), (expected_weight, expected) in zip(one.at(0), alone.at(0), strict=True):
             assert weight == expected_weight
-            torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(got.tokens, expected.tokens, atol=1e-5, rtol=0)
 
 
 def test_a_prompt_without_a_schedule_is_one_tensor_at_every_step(model: Model, tokenizer: Tokenizer) -> None:

@@ -50,7 +50,7 @@ def relative_error(got: torch.Tensor, wanted: np.ndarray) -> float:
 
 def only_part(conditioning: tuple[Conditioning, ...]) -> list[torch.Tensor]:
     ((part,),) = [single.parts for single in conditioning]
-    return [context for _, context in part[1]]
+    return [context.tokens for _, context in part[1]]
 
 
 def literal(*texts: str) -> ParsedPrompt:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from modules.sampling import Guidance
+from modules.sampling import Context, Guidance
 
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -14,17 +14,17 @@ X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 class Prompt:
     """A prompt that changes at `until` calls, each entry the parts from then on."""
 
-    entries: tuple[tuple[int, tuple[tuple[float, torch.Tensor], ...]], ...]
+    entries: tuple[tuple[int, tuple[tuple[float, Context], ...]], ...]
 
-    def at(self, step: int) -> Sequence[tuple[float, torch.Tensor]]:
+    def at(self, step: int) -> Sequence[tuple[float, Context]]:
         return next(parts for until, parts in self.entries if step <= until)
 
 
-def context(value: float, tokens: int = 77) -> torch.Tensor:
-    return torch.full((tokens, 6), value)
+def context(value: float, tokens: int = 77) -> Context:
+    return Context(torch.full((tokens, 6), value))
 
 
-def prompt(*parts: tuple[float, torch.Tensor]) -> Prompt:
+def prompt(*parts: tuple[float, Context]) -> Prompt:
     return Prompt(((10**6, parts),))
 
 
@@ -38,10 +38,10 @@ class Model:
     def __init__(self) -> None:
         self.calls: list[tuple[int, int]] = []
 
-    def __call__(self, x: torch.Tensor, timestep: float, ctx: torch.Tensor) -> torch.Tensor:
-        assert len(x) == len(ctx)
-        self.calls.append((len(x), ctx.shape[1]))
-        return x + ctx.mean((1, 2))[:, None, None, None]
+    def __call__(self, x: torch.Tensor, timestep: float, ctx: Context) -> torch.Tensor:
+        assert len(x) == len(ctx.tokens)
+        self.calls.append((len(x), ctx.tokens.shape[1]))
+        return x + ctx.tokens.mean((1, 2))[:, None, None, None]
 
 
 def shift(guidance: Guidance, x: torch.Tensor = X) -> list[float]:
@@ -104,8 +104,8 @@ def test_a_pass_of_its_own_surrounds_the_unconditional_call_alone() -> None:
         yield
         seen.append("out")
 
-    def predict(x: torch.Tensor, timestep: float, ctx: torch.Tensor) -> torch.Tensor:
-        seen.append(f"call {ctx.mean():.0f}")
+    def predict(x: torch.Tensor, timestep: float, ctx: Context) -> torch.Tensor:
+        seen.append(f"call {ctx.tokens.mean():.0f}")
         return x
 
     Guidance(predict, [plain(3.0)], [plain(1.0)], 7.0, apart=apart)(X[:1], 1.0)
@@ -121,8 +121,8 @@ def test_prompts_change_with_the_count_of_calls() -> None:
 def test_contexts_are_stacked_once_while_no_prompt_changes() -> None:
     seen: list[int] = []
 
-    def predict(x: torch.Tensor, timestep: float, ctx: torch.Tensor) -> torch.Tensor:
-        seen.append(ctx.data_ptr())
+    def predict(x: torch.Tensor, timestep: float, ctx: Context) -> torch.Tensor:
+        seen.append(ctx.tokens.data_ptr())
         return x
 
     guidance = Guidance(predict, [plain(3.0)], [plain(1.0)], 7.0)
