@@ -32,6 +32,7 @@ class Param:
     ge: float | None
     le: float | None
     ui: tuple[float, ...] | None
+    names: tuple[str, ...]
     help: str
 
 
@@ -44,15 +45,17 @@ def param(
     ge: float | None = None,
     le: float | None = None,
     ui: tuple[float, ...] | None = None,
+    names: tuple[str, ...] = (),
     max_length: int | None = None,
     help: str = "",
 ) -> Any:
     """A pydantic field that also carries its label, infotext key, choices and slider range.
 
     `choices` is a tuple of values, or the name of a list known only at run time ("samplers",
-    "checkpoints"). `ui` is (minimum, maximum) or (minimum, maximum, step).
+    "checkpoints"). `ui` is (minimum, maximum) or (minimum, maximum, step). `names` says what the numbers 0, 1, ...
+    of a parameter stand for: people and infotexts read the name, the wire carries the number.
     """
-    extra = {"infotext": infotext, "choices": choices, "ui": ui}
+    extra = {"infotext": infotext, "choices": choices, "ui": ui, "names": names or None}
     return Field(
         default,
         title=label,
@@ -71,9 +74,7 @@ def parameters(group: type[Group]) -> dict[str, Param]:
 
 def _declared(name: str, field: FieldInfo) -> Param:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    limits = {
-        bound: getattr(item, bound) for item in field.metadata for bound in ("ge", "le") if hasattr(item, bound)
-    }
+    limits = {bound: getattr(item, bound) for item in field.metadata for bound in ("ge", "le") if hasattr(item, bound)}
     return Param(
         name=name,
         label=field.title or name,
@@ -84,6 +85,7 @@ def _declared(name: str, field: FieldInfo) -> Param:
         ge=limits.get("ge"),
         le=limits.get("le"),
         ui=extra.get("ui"),  # type: ignore[arg-type]
+        names=extra.get("names", ()),  # type: ignore[arg-type]
         help=field.description or "",
     )
 

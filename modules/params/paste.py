@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +54,9 @@ def _typed(group: type[Group], values: Mapping[str, str], notices: list[str]) ->
             continue
         text = values[declared.infotext]
         try:
-            value = _convert(declared.kind)(text)
+            value = _convert(declared, text)
         except ValueError:
-            notices.append(f"{declared.label}: {text!r} is not a number; left as it was.")
+            notices.append(f"{declared.label}: {text!r} is not {_expected(declared)}; left as it was.")
             continue
         if problem := _problem(declared, value):
             notices.append(f"{declared.label}: {text!r} {problem}; left as it was.")
@@ -74,8 +74,19 @@ def _problem(declared: Param, value: Any) -> str:
     return ""
 
 
-def _convert(kind: type) -> Callable[[str], Any]:
-    return {int: int, float: float}.get(kind, str)
+def _convert(declared: Param, text: str) -> Any:
+    """The value that `text` stands for. Raises ValueError."""
+    if declared.names:
+        return declared.names.index(text)
+    if declared.kind is bool:
+        return ("false", "true").index(text.lower()) == 1
+    return {int: int, float: float}.get(declared.kind, str)(text)
+
+
+def _expected(declared: Param) -> str:
+    if declared.names:
+        return f"one of {', '.join(declared.names)}"
+    return "True or False" if declared.kind is bool else "a number"
 
 
 def _name_sampler(fields: dict[str, Any], notices: list[str]) -> None:

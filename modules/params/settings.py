@@ -12,35 +12,32 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .declare import Group, param
 from .errors import BadRequest, UnknownName
+from .options import (
+    GuidanceOptions,
+    HiresOptions,
+    Img2ImgOptions,
+    ModelOptions,
+    PageOptions,
+    PromptOptions,
+    SamplingOptions,
+    SavingOptions,
+    SdxlOptions,
+)
 
 
-class Settings(Group):
+class Settings(
+    PageOptions,
+    SavingOptions,
+    SdxlOptions,
+    HiresOptions,
+    Img2ImgOptions,
+    SamplingOptions,
+    GuidanceOptions,
+    PromptOptions,
+    ModelOptions,
+):
     """Every option of the program with its default."""
-
-    sd_model_checkpoint: str = param("", "Stable Diffusion checkpoint", choices="checkpoints")
-    sd_vae: str = param("Automatic", "SD VAE", choices="vaes")
-    CLIP_stop_at_last_layers: int = param(1, "Clip skip", infotext="Clip skip", ge=1, le=12, ui=(1, 12, 1))
-    randn_source: str = param("NV", "Random number generator source", infotext="RNG", choices=("NV", "CPU", "GPU"))
-    emphasis: str = param(
-        "Original", "Emphasis mode", infotext="Emphasis", choices=("None", "Ignore", "Original", "No norm")
-    )
-    comma_padding_backtrack: int = param(20, "Prompt word wrap length limit", ge=0, le=74, ui=(0, 74, 1))
-    eta_noise_seed_delta: int = param(0, "Eta noise seed delta", infotext="ENSD", ge=0, le=2**63 - 1)
-    img2img_fix_steps: bool = param(False, "Do exactly the steps the slider says with img2img")
-    img2img_background_color: str = param("#ffffff", "Background for transparent img2img inputs")
-    save_incomplete_images: bool = param(False, "Save interrupted pictures")
-    samples_format: str = param("png", "File format for pictures", choices=("png", "jpg", "webp"))
-    jpeg_quality: int = param(80, "Quality for JPEG and WebP", ge=1, le=100, ui=(1, 100, 1))
-    outdir_txt2img_samples: str = param("outputs/txt2img-images", "Folder for txt2img pictures")
-    outdir_img2img_samples: str = param("outputs/img2img-images", "Folder for img2img pictures")
-    extra_networks_default_multiplier: float = param(1.0, "Default weight of a card", ge=-10, le=10, ui=(0, 2, 0.01))
-    live_previews_enable: bool = param(True, "Show live previews")
-    show_progress_every_n_steps: int = param(
-        1, "Live preview every N steps", ge=-1, le=1000, ui=(-1, 32, 1), help="-1 shows a picture only when it is done"
-    )
-    send_seed: bool = param(True, "Send seed when sending a picture to another tab")
 
     def overridden(self, changes: Mapping[str, Any]) -> Settings:
         """A copy with `changes`, validated.
