@@ -1,21 +1,25 @@
-"""A checkpoint in memory: three networks, and what sampling must know about them."""
+"""A checkpoint in memory: its networks, and what sampling must know about them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import nn
 
 from modules.models.attention import PatchableAttention
 from modules.models.merges import MergeCache
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 Prediction = Literal["epsilon", "v"]
+Family = Literal["sd1", "sd2", "sdxl", "sdxl_refiner"]
+Variant = Literal["base", "inpaint", "pix2pix"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +28,10 @@ class Model:
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    family: str
+    text_encoder: CLIPTextModel | None
+    """CLIP-L of SD 1 and SDXL; OpenCLIP-H of SD 2, without the last layer, which its UNet never saw, so that the state
+    after the final norm is the one to use; None in a refiner."""
+    family: Family
     prediction_type: Prediction
     alphas_cumprod: torch.Tensor
     """(1000,) float32 on the CPU: the share of signal that is left at each timestep."""
@@ -37,6 +43,20 @@ class Model:
     """Of the UNet and the text encoder, and of the latents they are given."""
     scale_factor: float = 0.18215
     """Latents of the UNet are those of the VAE times this."""
+    text_encoder_2: CLIPTextModelWithProjection | None = None
+    """OpenCLIP-bigG of SDXL and its refiner, with all its layers; they lie under `text_model.`, as transformers has it."""
+    variant: Variant = "base"
+    """`inpaint` UNets read 9 channels: latents, mask, masked picture's latents; `pix2pix` 8: latents, the picture's."""
+    vae_path: Path | None = None
+    """The file of the VAE in use; None where it is the checkpoint's own."""
+    own_vae: AutoencoderKL | None = None
+    """The checkpoint's own VAE, kept while another one is in use; None where that is so, or where it has none."""
     attention: PatchableAttention = field(default_factory=PatchableAttention)
     """The processor of every attention of the UNet."""
     merges: MergeCache = field(default_factory=MergeCache)
+
+    @property
+    def encoders(self) -> Mapping[str, nn.Module]:
+        """The text encoders that there are, by the names that embeddings have for them: `clip_l`, `clip_g`."""
+        both = {"clip_l": self.text_encoder, "clip_g": self.text_encoder_2}
+        return {name: encoder for name, encoder in both.items() if encoder is not None}
