@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest
+from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest, named_inputs
 
 from . import tables
 from .schema import Event, Job, JobState, Picture, UnknownJob
@@ -49,7 +49,7 @@ class JobStore:
 
     def add(self, request: Txt2ImgRequest | Img2ImgRequest, settings: Settings, key: str | None = None) -> Job:
         """A new job at the end of the queue. Raises UnknownJob when the request names an input that is not stored."""
-        missing = [name for name in getattr(request, "init_images", ()) if not self.has_input(name)]
+        missing = [name for name in named_inputs(request) if not self.has_input(name)]
         if missing:
             raise UnknownJob(f"Input picture {missing[0]} is not stored. Upload it again.")
         job_id = uuid.uuid4().hex
@@ -272,7 +272,7 @@ class JobStore:
     def prune(self, *, unused_inputs_before: float) -> None:
         """Forget the oldest events, and inputs unused since a moment that no waiting job needs."""
         with self._transaction():
-            needed = {name for job in self.active() for name in getattr(job.request, "init_images", ())}
+            needed = {name for job in self.active() for name in named_inputs(job.request)}
             self._db.execute("DELETE FROM events WHERE id <= ?", (self.last_event_id() - KEPT_EVENTS,))
             old = self._db.execute("SELECT id FROM inputs WHERE used < ?", (unused_inputs_before,)).fetchall()
             unused = [(row["id"],) for row in old if row["id"] not in needed]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial, singledispatchmethod
 from pathlib import Path
 
-from modules.params import Settings
+from modules.params import Settings, named_inputs
 
 from .bus import EventBus
 from .health import Health, Patience
@@ -239,7 +239,7 @@ class Supervisor:
             self._say(message)
 
     def _inputs(self, job: Job) -> tuple[Input, ...]:
-        names = dict.fromkeys(getattr(job.request, "init_images", ()))
+        names = named_inputs(job.request)
         return tuple(Input(id=name, data=self.store.input(name)) for name in names)
 
     def _on_stop(self, job_id: str, state: JobState) -> None:

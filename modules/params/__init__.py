@@ -2,17 +2,35 @@
 
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
+from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
 from .infotext import Infotext, format_infotext, parse_infotext, quote, split_sizes, unquote
 from .native import DEFAULT_CFG, NATIVE_SIZES, native_size
 from .paste import Pasted, request_from_infotext
-from .requests import REQUEST, Img2ImgRequest, Request, Txt2ImgRequest, check_inputs, make_request, with_seed
+from .requests import (
+    REQUEST,
+    Img2ImgRequest,
+    Request,
+    Txt2ImgRequest,
+    check_inputs,
+    make_request,
+    named_inputs,
+    with_seed,
+)
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
 from .settings import Settings, explain
+from .upscalers import HIRES_UPSCALERS, LATENT_UPSCALERS, PIXEL_UPSCALERS, Interpolation
 
 __all__ = [
+    "AREAS",
     "DEFAULT_CFG",
+    "FILLS",
+    "HIRES_UPSCALERS",
+    "LATENT_UPSCALERS",
+    "MASK_MODES",
     "NATIVE_SIZES",
+    "PIXEL_UPSCALERS",
     "REQUEST",
+    "RESIZE_MODES",
     "SAMPLERS",
     "SCHEDULES",
     "BadFile",
@@ -20,6 +38,7 @@ __all__ = [
     "Group",
     "Img2ImgRequest",
     "Infotext",
+    "Interpolation",
     "Param",
     "Pasted",
     "Request",
@@ -35,6 +54,7 @@ __all__ = [
     "find_schedule",
     "format_infotext",
     "make_request",
+    "named_inputs",
     "native_size",
     "param",
     "parameters",

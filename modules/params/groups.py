@@ -9,6 +9,7 @@ from pydantic import field_validator
 
 from .declare import Group, param
 from .samplers import find_sampler, find_schedule
+from .upscalers import HIRES_UPSCALERS, check_upscaler
 
 LONGEST_PROMPT = 1_000_000  # characters
 LARGEST_SEED = 2**64 - 1
@@ -109,7 +110,7 @@ class Hires(Group):
     denoising_strength: float = param(
         0.7, "Denoising strength", infotext="Denoising strength", ge=0, le=1, ui=(0, 1, 0.01)
     )
-    hr_upscaler: str = param("Latent", "Upscaler", infotext="Hires upscaler", choices="hires_upscalers")
+    hr_upscaler: str = param("Latent", "Upscaler", infotext="Hires upscaler", choices=HIRES_UPSCALERS)
     hr_second_pass_steps: int = param(
         0, "Hires steps", infotext="Hires steps", ge=0, le=10_000, ui=(0, 150, 1), help="0: as many as the first pass"
     )
@@ -140,6 +141,12 @@ class Hires(Group):
         help="empty: the same",
     )
     firstpass_image: str = param("", "Picture in place of the first pass", help="id of a stored input")
+
+    @field_validator("hr_upscaler")
+    @classmethod
+    def _known_upscaler(cls, name: str) -> str:
+        check_upscaler(name)
+        return name
 
     @field_validator("hr_sampler_name")
     @classmethod

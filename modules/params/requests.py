@@ -42,6 +42,15 @@ def make_request(fields: Mapping[str, Any]) -> Txt2ImgRequest | Img2ImgRequest:
         raise BadRequest(explain(error)) from error
 
 
+def named_inputs(request: Txt2ImgRequest | Img2ImgRequest) -> tuple[str, ...]:
+    """The ids of the stored pictures that `request` names, each once."""
+    if isinstance(request, Txt2ImgRequest):
+        names: tuple[str, ...] = (request.firstpass_image,)
+    else:
+        names = (*request.init_images, request.mask)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 def check_inputs(request: Txt2ImgRequest | Img2ImgRequest) -> None:
     """Nothing, if there is what `request` starts from: noise, one picture, or one for each of a batch.
 
