@@ -1,7 +1,8 @@
 """What files there are: checkpoints, VAEs and networks, their contents, previews and hashes."""
 
 from .catalogue import Catalogue
-from .entries import KINDS, Entry, Facts, Family, Kind, entry_id
+from .entries import KINDS, Entry, Facts, Kind, entry_id
+from .families import Architecture, Family, Prediction, Variant, architecture, refuse_others
 from .folders import Folders
 from .headers import Header, read_header
 from .pickles import UnsafePickle, check_pickle, read_stubs
@@ -10,6 +11,7 @@ from .stubs import Global, Opaque, TensorStub
 
 __all__ = [
     "KINDS",
+    "Architecture",
     "Catalogue",
     "Entry",
     "Facts",
@@ -19,11 +21,15 @@ __all__ = [
     "Header",
     "Kind",
     "Opaque",
+    "Prediction",
     "Preview",
     "TensorStub",
     "UnsafePickle",
+    "Variant",
+    "architecture",
     "check_pickle",
     "entry_id",
     "read_header",
     "read_stubs",
+    "refuse_others",
 ]

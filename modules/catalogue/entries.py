@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
+from .families import Family, Prediction, Variant
+
 Kind = Literal["checkpoint", "vae", "lora", "hypernetwork", "embedding"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-Family = Literal["sd1", "sd2", "sdxl", ""]
-"""The base model that a file is, or was made for; "" where nothing tells."""
 
 _DECLARED_FAMILIES: Mapping[str, Family] = {"SD1": "sd1", "SD2": "sd2", "SDXL": "sdxl"}
 
@@ -23,6 +22,8 @@ class Facts:
     """What a file's own contents tell.
 
     `width` is the text encoder's width: of a checkpoint or LoRA its cross-attention's, of an embedding its vectors'.
+    `variant` and `prediction` are a checkpoint's (`prediction` None: the file does not show it), and `missing` the
+    parts that are not in it. `inner_name` is that of an embedding in a picture, where it goes before the file's.
     `metadata` leaves out long values (`Catalogue.metadata` reads them all). `error` says why the file cannot be used;
     it is fleeting if it may pass while the file stays as it is: another program had it open, or rights were missing.
     """
@@ -32,6 +33,11 @@ class Facts:
     cfg_scale: float | None = None
     vectors: int | None = None
     width: int | None = None
+    variant: Variant = "base"
+    prediction: Prediction | None = None
+    is_ztsnr: bool = False
+    missing: tuple[str, ...] = ()
+    inner_name: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     has_cover: bool = False
     error: str | None = None

@@ -10,7 +10,8 @@ from typing import Any
 
 from modules.params import BadFile
 
-from .entries import Facts, Family, Kind
+from .entries import Facts, Kind
+from .families import FAMILY_OF_WIDTH, UNET, VARIANT_OF_CHANNELS, Family, Prediction, architecture
 from .headers import read_header
 from .pickles import read_stubs
 from .stubs import Opaque, TensorStub
@@ -28,10 +29,10 @@ MAX_CFG_SCALE = 1000
 
 Tensors = Mapping[str, TensorStub]
 
-_UNET = "model.diffusion_model."
-_CONTEXT_KEY = re.compile(r"attn2[._]to_k[._](?:lora_down[.]weight|lora_A[.]weight|lora_A[.]default[.]weight|weight)$")
+_CONTEXT_KEY = re.compile(
+    r"attn2[._]to_k[._](?:lora_down[.]weight|lora_A[.](?:default[.])?weight|lora[.]down[.]weight|hada_w[12]_b|diff|weight)$"
+)
 _LORA_KEY = re.compile(r"^(lora_|lycoris_|oft_unet|unet\.|text_encoder\.)|\.(lora_up|lora_A|hada_w1_a|lokr_w1)")
-_FAMILY_OF_WIDTH: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 
 
 def examine(kind: Kind, path: Path) -> Facts:
@@ -87,60 +88,49 @@ def _common(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path, tensors: Tensors, metadata: Mapping[str, str], _: Any) -> Facts:
-    if not any(name.startswith(f"{_UNET}input_blocks.") for name in tensors):
-        if any(_LORA_KEY.search(name) for name in tensors):
-            raise BadFile(path, "is a LoRA, not a checkpoint. Move it to models/Lora.")
-        raise BadFile(path, "holds no Stable Diffusion 1, 2 or XL checkpoint in the original layout.")
+    found = architecture(path, tensors, metadata)
     return Facts(
-        family=_checkpoint_family(tensors),
-        native_size=_size(metadata.get("modelspec.resolution", "")),
+        family=found.family,
+        variant=found.variant,
+        prediction=found.prediction,
+        is_ztsnr=found.is_ztsnr,
+        missing=found.missing,
+        native_size=_size(metadata.get("modelspec.resolution", "")) or found.native_size,
         cfg_scale=_number(metadata.get("tagbrush.cfg_scale", "")),
-        width=_context_width(tensors, prefix=_UNET),
+        width=found.width,
         **_common(metadata),
     )
-
-
-def _checkpoint_family(tensors: Tensors) -> Family:
-    """The family by the text encoders' places in the file, which hold for any width (D014)."""
-    for prefix, family in (
-        ("conditioner.embedders.", "sdxl"),
-        ("cond_stage_model.model.", "sd2"),
-        ("cond_stage_model.transformer.", "sd1"),
-    ):
-        if any(name.startswith(prefix) for name in tensors):
-            return family
-    return _FAMILY_OF_WIDTH.get(_context_width(tensors, prefix=_UNET) or 0, "")
-
-
-def _context_width(tensors: Tensors, prefix: str = "") -> int | None:
-    """The width of what cross-attention looks at."""
-    for name, stub in tensors.items():
-        if name.startswith(prefix) and _CONTEXT_KEY.search(name) and len(stub.shape) >= 2:
-            return stub.shape[1]
-    return None
 
 
 def _lora(path: Path, tensors: Tensors, metadata: Mapping[str, str], _: Any) -> Facts:
     if not tensors:
         raise BadFile(path, "holds no tensors.")
-    if any(name.startswith(_UNET) for name in tensors):
+    if any(name.startswith(UNET) for name in tensors):
         raise BadFile(path, "is a checkpoint, not a LoRA. Move it to models/Stable-diffusion.")
     return Facts(family=_lora_family(tensors, metadata), width=_context_width(tensors), **_common(metadata))
+
+
+def _context_width(tensors: Tensors) -> int | None:
+    """The width of the text that the changed layers look at; None where no layer tells."""
+    for name, stub in tensors.items():
+        if _CONTEXT_KEY.search(name) and len(stub.shape) >= 2:
+            return stub.shape[1]
+    return None
 
 
 def _lora_family(tensors: Tensors, metadata: Mapping[str, str]) -> Family:
     """The family as the trainer wrote it (D047), else by the parts and widths of the model it changes."""
     base = metadata.get("ss_base_model_version", "").lower()
-    architecture = metadata.get("modelspec.architecture", "").lower()
-    if base.startswith("sdxl") or architecture.startswith("stable-diffusion-xl"):
+    made = metadata.get("modelspec.architecture", "").lower()
+    if base.startswith("sdxl") or made.startswith("stable-diffusion-xl"):
         return "sdxl"
-    if metadata.get("ss_v2") == "True" or base.startswith("sd_v2") or architecture.startswith("stable-diffusion-v2"):
+    if metadata.get("ss_v2") == "True" or base.startswith("sd_v2") or made.startswith("stable-diffusion-v2"):
         return "sd2"
-    if base.startswith("sd_v1") or architecture.startswith("stable-diffusion-v1"):
+    if base.startswith("sd_v1") or made.startswith("stable-diffusion-v1"):
         return "sd1"
     if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in tensors):
         return "sdxl"
-    return _FAMILY_OF_WIDTH.get(_context_width(tensors) or 0, "")
+    return FAMILY_OF_WIDTH.get(_context_width(tensors) or 0, "")
 
 
 def _embedding(path: Path, tensors: Tensors, metadata: Mapping[str, str], contents: Any) -> Facts:
@@ -148,7 +138,7 @@ def _embedding(path: Path, tensors: Tensors, metadata: Mapping[str, str], conten
     shape = parts.get("clip_l", next(iter(parts.values()))).shape
     width = shape[-1] if shape else 0
     return Facts(
-        family="sdxl" if "clip_g" in parts else _FAMILY_OF_WIDTH.get(width, ""),
+        family="sdxl" if "clip_g" in parts else FAMILY_OF_WIDTH.get(width, ""),
         vectors=shape[0] if len(shape) == 2 else 1,
         width=width,
         **_common(metadata),
@@ -166,7 +156,7 @@ def _embedding_parts(path: Path, tensors: Tensors, contents: Any) -> Tensors:
     if not vectors:
         raise BadFile(path, "holds no embedding.")
     if len(vectors) > 1:
-        if any(name.startswith(_UNET) for name in tensors):
+        if any(name.startswith(UNET) for name in tensors):
             raise BadFile(path, "is a checkpoint, not an embedding. Move it to models/Stable-diffusion.")
         if any(_LORA_KEY.search(name) for name in tensors):
             raise BadFile(path, "is a LoRA, not an embedding. Move it to models/Lora.")
@@ -200,18 +190,40 @@ _EXAMINERS = {
 def _diffusers_folder(path: Path) -> Facts:
     """The facts of a folder in diffusers' layout, from its small configuration files."""
     unet = _json(path / "unet" / "config.json")
-    width, size = unet.get("cross_attention_dim"), unet.get("sample_size")
+    width, size, channels = (unet.get(key) for key in ("cross_attention_dim", "sample_size", "in_channels"))
+    prediction = _PREDICTIONS.get(str(_optional(path / "scheduler" / "scheduler_config.json").get("prediction_type")))
     return Facts(
-        family=_FAMILY_OF_WIDTH.get(width, "") if isinstance(width, int) else "",
+        family=_folder_family(_optional(path / "model_index.json"), width),
+        variant=VARIANT_OF_CHANNELS.get(channels, "base") if isinstance(channels, int) else "base",
+        prediction=prediction,
         native_size=_within_limits([size * LATENT_PIXELS]) if isinstance(size, int) else None,
         width=width if isinstance(width, int) else None,
     )
 
 
+_PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
+
+
+def _folder_family(index: Mapping[str, Any], width: Any) -> Family:
+    """The family by the text encoders that the folder names, else by what cross-attention looks at."""
+    parts = {key for key, value in index.items() if isinstance(value, list) and value and value[0] is not None}
+    if "text_encoder_2" in parts:
+        return "sdxl" if "text_encoder" in parts else "sdxl_refiner"
+    return FAMILY_OF_WIDTH.get(width, "") if isinstance(width, int) else ""
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    """A configuration file that need not be there."""
+    try:
+        return _json(path)
+    except BadFile:
+        return {}
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadFile(path.parents[1], f"is a folder without a readable {path.parent.name}/{path.name}.") from error
     return value if isinstance(value, dict) else {}
 

@@ -19,7 +19,7 @@ from typing import Any
 from .entries import Facts, Kind
 from .scan import Stamp
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when the tables, or what `examine` finds out, change; facts are then found out afresh, hashes are kept."""
 
 _FACTS = """
@@ -138,4 +138,4 @@ def _connected(name: str) -> sqlite3.Connection:
 def _facts(body: str) -> Facts:
     values = json.loads(body)
     size = values["native_size"]
-    return Facts(**values | {"native_size": tuple(size) if size else None})
+    return Facts(**values | {"native_size": tuple(size) if size else None, "missing": tuple(values["missing"])})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 NATIVE_SIZES: Mapping[str, tuple[int, int]] = MappingProxyType(
-    {"sd1": (512, 512), "sd2": (768, 768), "sdxl": (1024, 1024)}
+    {"sd1": (512, 512), "sd2": (768, 768), "sdxl": (1024, 1024), "sdxl_refiner": (1024, 1024)}
 )
 """Width and height in pixels, by family."""
 
