@@ -20,6 +20,8 @@ def check_job(services: Services, request: Txt2ImgRequest | Img2ImgRequest) -> N
     """
     check_inputs(request)
     check_checkpoint(services.catalogue, request.override_settings)
+    for name in (request.refiner_checkpoint, getattr(request, "hr_checkpoint_name", "")):
+        check_checkpoint(services.catalogue, {"sd_model_checkpoint": name})
 
 
 def check_checkpoint(catalogue: Catalogue, settings: Mapping[str, Any]) -> None:

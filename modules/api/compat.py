@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,16 +27,12 @@ from modules.params import (
     Pasted,
     Settings,
     Txt2ImgRequest,
-    find_sampler,
     make_request,
     parse_infotext,
     request_from_infotext,
 )
 
 from .errors import NotFound, Unsupported
-
-DEFAULT_STEPS = 50
-DEFAULT_SAMPLER = "Euler"
 
 
 class Quirks(BaseModel):
@@ -63,12 +60,22 @@ class Quirks(BaseModel):
     infotext: str | None = Field(None, description="The text of a picture: fills every field that is not given.")
 
 
+class OutputQuirks(Quirks):
+    """The same for txt2img."""
+
+    firstpass_image: str | None = Field(
+        None, description="A picture as base64 or data URI, in place of the first pass of hires fix."
+    )
+    firstphase_width: int | None = Field(0, description="Old hires fix: the first pass's width; `width` is the last's.")
+    firstphase_height: int | None = Field(0, description="As `firstphase_width`.")
+
+
 class InputQuirks(Quirks):
     """The same for img2img."""
 
     init_images: list[str] | None = Field(None, description="Pictures as base64 or data URIs.")
     include_init_images: bool | None = Field(False, description="True sends `init_images` back in `parameters`.")
-    mask: str | None = Field(None, description="Inpainting is not there yet: a mask is answered with 422.")
+    mask: str | None = Field(None, description="A picture as base64 or data URI: white is made anew.")
 
 
 def _payload(name: str, request: type[Group], quirks: type[Quirks], **defaults: Any) -> type[Quirks]:
@@ -88,10 +95,12 @@ def _payload(name: str, request: type[Group], quirks: type[Quirks], **defaults: 
     return create_model(name, __base__=quirks, **fields)
 
 
-Txt2ImgPayload = _payload("Txt2ImgPayload", Txt2ImgRequest, Quirks, steps=DEFAULT_STEPS, sampler_name=DEFAULT_SAMPLER)
-Img2ImgPayload = _payload(
-    "Img2ImgPayload", Img2ImgRequest, InputQuirks, steps=DEFAULT_STEPS, sampler_name=DEFAULT_SAMPLER
-)
+# Where the old API differs from the page, and from /tagbrush/v1.
+OLD_DEFAULTS: Mapping[str, Any] = {"steps": 50, "sampler_name": "Euler", "denoising_strength": 0.75}
+OLD_INPAINTING: Mapping[str, Any] = {"inpainting_fill": 0, "inpaint_full_res": 1, "inpaint_full_res_padding": 0}
+
+Txt2ImgPayload = _payload("Txt2ImgPayload", Txt2ImgRequest, OutputQuirks, **OLD_DEFAULTS)
+Img2ImgPayload = _payload("Img2ImgPayload", Img2ImgRequest, InputQuirks, **OLD_DEFAULTS, **OLD_INPAINTING)
 
 
 class GenerationAnswer(BaseModel):
@@ -105,39 +114,10 @@ class GenerationAnswer(BaseModel):
 # Fields of A1111 that this version does not act on, with the values at which that makes no difference.
 # None and a missing field never do. A field whose owner is off makes none either, whatever its value.
 HARMLESS: Mapping[str, tuple[Any, ...]] = {
-    "disable_extra_networks": (False,),
-    "enable_hr": (False,),
-    "firstphase_height": (0,),
-    "firstphase_width": (0,),
-    "firstpass_image": ("",),
-    "initial_noise_multiplier": (1,),
     "latent_mask": ("",),
-    "refiner_checkpoint": ("", "None"),
     "restore_faces": (False,),
-    "s_churn": (0,),
-    "s_min_uncond": (0,),
-    "s_noise": (1,),
-    "s_tmax": (0,),
-    "s_tmin": (0,),
-    "seed_resize_from_h": (0, -1),
-    "seed_resize_from_w": (0, -1),
-    "subseed_strength": (0,),
-    "tiling": (False,),
 }
-OWNED: Mapping[str, str] = {
-    "denoising_strength": "enable_hr",
-    "inpaint_full_res": "mask",
-    "inpaint_full_res_padding": "mask",
-    "inpainting_fill": "mask",
-    "inpainting_mask_invert": "mask",
-    "mask_blur": "mask",
-    "mask_blur_x": "mask",
-    "mask_blur_y": "mask",
-    "mask_round": "mask",
-    "refiner_switch_at": "refiner_checkpoint",
-    "subseed": "subseed_strength",
-}
-WITHOUT_EFFECT = frozenset({"comments", "do_not_save_grid", "force_task_id", "image_cfg_scale", "script_args"})
+WITHOUT_EFFECT = frozenset({"comments", "do_not_save_grid", "force_task_id", "script_args"})
 
 
 @dataclass(frozen=True)
@@ -155,7 +135,7 @@ def translate(payload: Quirks, task: str, keep_input: Callable[[bytes], str]) ->
     """The request a payload asks for, what of it was ignored, and what it changes for good.
 
     `keep_input(bytes)` stores an input picture and gives its id.
-    Raises Unsupported for scripts and masks, NotFound for img2img without a picture, BadPicture for one that is none
+    Raises Unsupported for scripts, NotFound for img2img without a picture, BadPicture for one that is none
     (A1111 answers 500 there; 422 says whose mistake it is), BadRequest and UnknownName for values.
     """
     _refuse_unsupported(payload)
@@ -170,6 +150,11 @@ def translate(payload: Quirks, task: str, keep_input: Callable[[bytes], str]) ->
         fields["sampler_name"] = sampler
     if isinstance(payload, InputQuirks):
         fields["init_images"] = [keep_input(picture_bytes(text)) for text in _inputs(payload)]
+        fields["mask"] = keep_input(picture_bytes(payload.mask)) if payload.mask else ""
+    else:
+        fields |= _old_hires(payload, fields)
+        first = getattr(payload, "firstpass_image", None)
+        fields["firstpass_image"] = keep_input(picture_bytes(first)) if first else ""
     request = make_request({**fields, "override_settings": known, "task": task})
     ignored = [*_ignored(given, request), *(f"override_settings.{name}" for name in overrides.keys() - known)]
     return Translated(
@@ -209,7 +194,7 @@ def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
         "all_prompts": [text.prompt for text in texts],
         "negative_prompt": first.negative_prompt,
         "all_negative_prompts": [text.negative_prompt for text in texts],
-        **_seeds(pictures, request.seed),
+        **_seeds(pictures, request),
         "width": width,
         "height": height,
         "sampler_name": first.fields.get("Sampler", request.sampler_name),
@@ -222,9 +207,9 @@ def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
         "sd_model_hash": first.fields.get("Model hash", ""),
         "sd_vae_name": first.fields.get("VAE"),
         "sd_vae_hash": first.fields.get("VAE hash"),
-        "seed_resize_from_w": -1,
-        "seed_resize_from_h": -1,
-        "denoising_strength": getattr(request, "denoising_strength", None),
+        "seed_resize_from_w": request.seed_resize_from_w or -1,
+        "seed_resize_from_h": request.seed_resize_from_h or -1,
+        "denoising_strength": request.denoising_strength if _has_strength(request) else None,
         "extra_generation_params": {key: value for key, value in first.fields.items() if key not in STANDARD_KEYS},
         "index_of_first_image": 0,
         "infotexts": [picture.infotext for picture in pictures],
@@ -302,8 +287,21 @@ def _refuse_unsupported(payload: Quirks) -> None:
     for name, script in (payload.alwayson_scripts or {}).items():
         if not isinstance(script, Mapping) or script.get("args"):
             raise Unsupported(f'Script "{name}" is not installed. Leave it out of alwayson_scripts.')
-    if isinstance(payload, InputQuirks) and payload.mask:
-        raise Unsupported("Inpainting is not there yet. Leave mask out to redraw the whole picture.")
+
+
+def _old_hires(payload: Quirks, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of hires fix as A1111 had it before 1.2: the first pass has sizes of its own, the last is the target.
+
+    Like there, a field of them that is 0 means the size that keeps the shape at an area of 512 x 512.
+    """
+    first = [getattr(payload, f"firstphase_{side}", 0) or 0 for side in ("width", "height")]
+    target = [fields.get(side) or 512 for side in ("width", "height")]
+    if not fields.get("enable_hr") or not any(first):
+        return {}
+    if not all(first):
+        scale = (512 * 512 / (target[0] * target[1])) ** 0.5
+        first = [math.ceil(scale * side / 64) * 64 for side in target]
+    return {"width": first[0], "height": first[1], "hr_resize_x": target[0], "hr_resize_y": target[1]}
 
 
 def _inputs(payload: InputQuirks) -> list[str]:
@@ -321,19 +319,16 @@ def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ignored(given: Mapping[str, Any], request: Txt2ImgRequest | Img2ImgRequest) -> list[str]:
-    """The names of fields that ask for something this version does not do."""
-    understood = {*InputQuirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT}
-    # Eta is left at its default: 0 for DDIM and its like, 1 for samplers that add noise as they go.
-    eta = 0 if find_sampler(request.sampler_name)[0].timesteps else 1
-    harmless = {**HARMLESS, "eta": (eta,)}
-    return [name for name in given if name not in understood and _asks_for_something(name, given, harmless)]
+    """The names of fields that ask for something this version does not do, or not in this task."""
+    quirks = InputQuirks if isinstance(request, Img2ImgRequest) else OutputQuirks
+    understood = {*quirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT}
+    return [name for name in given if name not in understood and not _says_nothing(name, given[name])]
 
 
-def _asks_for_something(name: str, given: Mapping[str, Any], harmless: Mapping[str, tuple[Any, ...]]) -> bool:
-    owner = "enable_hr" if name.startswith(("hr_", "firstphase_")) else OWNED.get(name)
-    if owner is not None:
-        return owner in given and _asks_for_something(owner, given, harmless)
-    return given[name] not in harmless.get(name, ())
+def _says_nothing(name: str, value: Any) -> bool:
+    """Whether a field is at a value that asks for nothing: clients send the fields of both tasks."""
+    other = {**Txt2ImgPayload.model_fields, **Img2ImgPayload.model_fields}.get(name)
+    return value in HARMLESS.get(name, ()) or (other is not None and value in (other.default, "", 0, False, -1))
 
 
 def _parameters(payload: Quirks) -> dict[str, Any]:
@@ -343,19 +338,23 @@ def _parameters(payload: Quirks) -> dict[str, Any]:
     except ValueError as error:  # pydantic has a limit of depth, and json a deeper one
         raise BadRequest("The payload is nested too deeply. Send plain values, lists and small objects.") from error
     if isinstance(payload, InputQuirks) and not payload.include_init_images:
-        parameters["init_images"] = None
+        parameters |= {"init_images": None, "mask": None}
     return parameters
 
 
-def _seeds(pictures: Sequence[Picture], asked: int) -> dict[str, Any]:
+def _has_strength(request: Txt2ImgRequest | Img2ImgRequest) -> bool:
+    return isinstance(request, Img2ImgRequest) or request.enable_hr
+
+
+def _seeds(pictures: Sequence[Picture], asked: Txt2ImgRequest | Img2ImgRequest) -> dict[str, Any]:
     seeds = [picture.seed for picture in pictures]
     subseeds = [picture.subseed for picture in pictures]
     return {
-        "seed": seeds[0] if seeds else asked,
+        "seed": seeds[0] if seeds else asked.seed,
         "all_seeds": seeds,
-        "subseed": subseeds[0] if subseeds else -1,
+        "subseed": subseeds[0] if subseeds else asked.subseed,
         "all_subseeds": subseeds,
-        "subseed_strength": 0,
+        "subseed_strength": asked.subseed_strength,
     }
 
 

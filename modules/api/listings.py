@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from modules.catalogue import Entry
 from modules.images import read_metadata
-from modules.params import SAMPLERS, SCHEDULES, Settings, parse_infotext
+from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULES, Settings, parse_infotext
 
 from .checks import check_checkpoint
 from .compat import picture_bytes
@@ -46,6 +46,18 @@ class ScheduleItem(BaseModel):
     aliases: list[str] | None
     default_rho: float | None = -1
     need_inner_model: bool | None = False
+
+
+class UpscalerItem(BaseModel):
+    name: str
+    model_name: str | None = None
+    model_path: str | None = None
+    model_url: str | None = None
+    scale: float | None = 4
+
+
+class LatentUpscalerItem(BaseModel):
+    name: str
 
 
 class LoraItem(BaseModel):
@@ -154,7 +166,15 @@ def scripts() -> ScriptLists:
 
 
 @router.get("/upscalers", summary="Upscalers")
+def upscalers() -> list[UpscalerItem]:
+    return [UpscalerItem(name=name) for name in PIXEL_UPSCALERS]
+
+
 @router.get("/latent-upscale-modes", summary="Upscalers in latent space")
+def latent_upscalers() -> list[LatentUpscalerItem]:
+    return [LatentUpscalerItem(name=name) for name in LATENT_UPSCALERS]
+
+
 @router.get("/face-restorers", summary="Face restorers")
 @router.get("/realesrgan-models", summary="RealESRGAN models")
 @router.get("/prompt-styles", summary="Styles")

@@ -12,7 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from modules.params import BadRequest, Img2ImgRequest, Settings, TagbrushError, Txt2ImgRequest, with_seed
+from modules.params import (
+    BadRequest,
+    Img2ImgRequest,
+    Settings,
+    TagbrushError,
+    Txt2ImgRequest,
+    is_decided_from,
+    with_seed,
+)
 
 from .bus import EventBus, Listener
 from .schema import PASSING_KINDS, Event, EventKind, Job, JobState, Picture, Progress, WorkerStatus
@@ -222,7 +230,7 @@ class Jobs:
 
 
 def _same(earlier: Job, request: Txt2ImgRequest | Img2ImgRequest) -> Job:
-    if with_seed(request, lambda _: earlier.request.seed) != earlier.request:
+    if not is_decided_from(earlier.request, request):
         raise BadRequest(
             f'Idempotency key "{earlier.key}" was used for another request. Use a new key, or send the same request.'
         )

@@ -102,6 +102,11 @@ class Refining(Group):
         0.8, "Switch at", infotext="Refiner switch at", ge=0, le=1, ui=(0.01, 1, 0.01), help="the share made before it"
     )
 
+    @field_validator("refiner_checkpoint")
+    @classmethod
+    def _no_refiner(cls, name: str) -> str:
+        return "" if name == "None" else name
+
 
 class Hires(Group):
     """The second pass of txt2img, at a larger size."""

@@ -73,5 +73,14 @@ def with_seed(request: R, draw: Callable[[int], int]) -> R:
 
     `draw(n)` returns a random integer in 0..n-1, as `random.Random.randrange` does.
     """
-    open_seeds = [name for name in ("seed", "subseed") if getattr(request, name) < 0]
-    return request.model_copy(update={name: draw(LARGEST_RANDOM_SEED + 1) for name in open_seeds})
+    return request.model_copy(update={name: draw(LARGEST_RANDOM_SEED + 1) for name in _open_seeds(request)})
+
+
+def is_decided_from(decided: R, request: R) -> bool:
+    """Whether `decided` is what `with_seed` may have made of `request`."""
+    drawn = {name: getattr(decided, name) for name in _open_seeds(request)}
+    return request.model_copy(update=drawn) == decided
+
+
+def _open_seeds(request: Txt2ImgRequest | Img2ImgRequest) -> list[str]:
+    return [name for name in ("seed", "subseed") if getattr(request, name) < 0]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modules.api.compat import Img2ImgPayload, Translated, Txt2ImgPayload, translate
 from modules.api.errors import NotFound, Unsupported
 from modules.images import BadPicture
-from modules.params import BadRequest, Txt2ImgRequest, UnknownName
+from modules.params import BadRequest, Img2ImgRequest, Txt2ImgRequest, UnknownName, named_inputs
 
 from .conftest import png
 
@@ -72,16 +72,39 @@ def test_fields_at_their_neutral_values_are_not_worth_a_word() -> None:
     assert translated(**neutral).ignored == ()
 
 
-@pytest.mark.parametrize(
-    ("sampler", "eta", "told"), [("Euler a", 1, 0), ("Euler a", 0, 1), ("DDIM", 0, 0), ("DDIM", 1, 1)]
-)
-def test_an_eta_other_than_the_samplers_own_is_named(sampler: str, eta: float, told: int) -> None:
-    assert translated(sampler_name=sampler, eta=eta).ignored == ("eta",) * told
-
-
 def test_what_is_asked_for_and_not_done_is_named() -> None:
-    asked = {"enable_hr": True, "hr_scale": 2, "tiling": True, "subseed": 3, "subseed_strength": 0.5, "wibble": 1}
-    assert set(translated(**asked).ignored) == set(asked)
+    assert translated(restore_faces=True, wibble=1, mask=ENCODED).ignored == ("mask", "restore_faces", "wibble")
+
+
+def test_the_fields_of_hires_fix_and_variations_reach_the_request() -> None:
+    asked = {
+        "enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Lanczos", "hr_prompt": "a pear", "tiling": True,
+        "subseed": 3, "subseed_strength": 0.5, "seed_resize_from_w": 64, "seed_resize_from_h": 96,
+        "refiner_checkpoint": "other", "refiner_switch_at": 0.5, "eta": 0.3, "s_churn": 2.0, "hr_scheduler": "karras",
+    }  # fmt: skip
+    result = translated(**asked)
+    assert {name: getattr(result.request, name) for name in asked} == asked | {"hr_scheduler": "Karras"}
+    assert result.ignored == ()
+
+
+def test_the_old_hires_fix_names_the_size_of_its_first_pass() -> None:
+    request = translated(enable_hr=True, width=768, height=1024, firstphase_width=384, firstphase_height=512).request
+    assert isinstance(request, Txt2ImgRequest)
+    assert (request.width, request.height, request.hr_resize_x, request.hr_resize_y) == (384, 512, 768, 1024)
+
+
+def test_a_picture_can_take_the_place_of_the_first_pass() -> None:
+    request = translated(enable_hr=True, firstpass_image=ENCODED).request
+    assert named_inputs(request) == (keep(png()),)
+
+
+def test_a_mask_is_stored_and_has_the_defaults_of_the_old_api() -> None:
+    request = redrawn(mask=ENCODED, mask_blur=7, inpainting_mask_invert=1).request
+    assert isinstance(request, Img2ImgRequest)
+    assert request.mask == keep(png())
+    assert (request.mask_blur, request.inpainting_mask_invert) == (7, 1)
+    assert (request.inpainting_fill, request.inpaint_full_res, request.inpaint_full_res_padding) == (0, 1, 0)
+    assert redrawn(inpaint_full_res=False).request.inpaint_full_res == 0
 
 
 @given(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in Txt2ImgPayload.model_fields), st.integers()))
@@ -151,9 +174,9 @@ def test_what_would_make_another_picture_is_refused(fields: dict[str, Any], erro
         ({"init_images": ["@@@"]}, BadPicture),
         ({"init_images": ["aGVsbG8="]}, BadPicture),
         ({"init_images": ["http://127.0.0.1:1/x.png"]}, BadPicture),
-        ({"mask": ENCODED}, Unsupported),
+        ({"mask": "@@@"}, BadPicture),
     ],
 )
-def test_redrawing_needs_a_picture_and_no_mask(fields: dict[str, Any], error: type[Exception]) -> None:
+def test_redrawing_needs_pictures(fields: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         redrawn(**fields)

@@ -57,8 +57,8 @@ def test_pictures_stay_away_on_request(client: TestClient) -> None:
 
 
 def test_ignored_fields_and_notices_are_told(client: TestClient) -> None:
-    info = json.loads(generate(client, prompt="notice", enable_hr=True)["info"])
-    assert info["ignored"] == ["enable_hr"]
+    info = json.loads(generate(client, prompt="notice", restore_faces=True)["info"])
+    assert info["ignored"] == ["restore_faces"]
     assert info["notices"] == ['LoRA "x" is unknown.']
 
 
@@ -163,8 +163,6 @@ def test_samplers_and_schedules_are_those_there_are(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "route",
     [
-        "upscalers",
-        "latent-upscale-modes",
         "face-restorers",
         "realesrgan-models",
         "prompt-styles",
