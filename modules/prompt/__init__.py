@@ -4,6 +4,7 @@ from .attention import Break, Emphasis, Segment, parse_attention
 from .chunks import EMPTY_CHUNK, Chunk, Chunked, EmbeddingSlot, chunk
 from .comments import strip_comments
 from .composition import Part, split_and
+from .old_emphasis import OldChunk, chunk_the_old_way
 from .parse import ParsedPrompt, parse_prompt
 from .schedule import Scheduled, active, schedule
 from .styles import Style, Unstyled, apply_styles, extract_styles
@@ -26,6 +27,7 @@ __all__ = [
     "EmbeddingWords",
     "Emphasis",
     "NetworkTag",
+    "OldChunk",
     "ParsedPrompt",
     "Part",
     "Scheduled",
@@ -40,6 +42,7 @@ __all__ = [
     "apply_styles",
     "check_brackets",
     "chunk",
+    "chunk_the_old_way",
     "count_tokens",
     "embedding_words",
     "extract_styles",

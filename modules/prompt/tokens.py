@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import lzma
 import re
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import ftfy
 import tokenizers
@@ -37,11 +39,30 @@ class Tokenizer:
         """How many tokens the text has; its cut into chunks and its embeddings are `count_tokens`'s affair."""
         return len(self.encode(text))
 
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words that the ids stand for, in lower case and with single spaces; half a letter becomes U+FFFD."""
+        tokens = "".join(self._tokens[token] for token in ids)
+        letters = _byte_letters()
+        words = (bytes(letters[letter] for letter in word) for word in tokens.split(_END_OF_WORD))
+        return b" ".join(words).decode("utf-8", "replace").strip()
+
+    @cached_property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Every token and its id; a token is written in GPT-2's letters for bytes, `</w>` at a word's end."""
+        return MappingProxyType({token: index for index, token in enumerate(self._tokens)})
+
+    @cached_property
+    def _tokens(self) -> list[str]:
+        return _vocabulary(self._merges)
+
+    @cached_property
+    def _merges(self) -> list[tuple[str, str]]:
+        return _read_merges(MERGES)
+
     @cached_property
     def _encoder(self) -> tokenizers.Tokenizer:
-        merges = _read_merges(MERGES)
-        vocabulary = {token: index for index, token in enumerate(_vocabulary(merges))}
-        encoder = tokenizers.Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix=_END_OF_WORD))
+        bpe = models.BPE(dict(self.vocabulary), self._merges, end_of_word_suffix=_END_OF_WORD)
+        encoder = tokenizers.Tokenizer(bpe)
         encoder.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True),
@@ -66,12 +87,13 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
 
 def _vocabulary(merges: list[tuple[str, str]]) -> list[str]:
     """Every token in the order of its id: bytes, bytes that end a word, merges, BOS, EOS."""
-    letters = _byte_letters()
+    letters = list(_byte_letters())
     return [*letters, *(letter + _END_OF_WORD for letter in letters), *map("".join, merges), *_SPECIAL]
 
 
-def _byte_letters() -> list[str]:
+def _byte_letters() -> dict[str, int]:
     """The 256 bytes as printable characters (GPT-2's table): those that print as themselves come first."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = 256 - len(printable)
-    return [chr(code) for code in (*printable, *range(256, 256 + others))]
+    others = sorted(set(range(256)) - set(printable))
+    letters = [*printable, *range(256, 256 + len(others))]
+    return {chr(letter): byte for letter, byte in zip(letters, (*printable, *others), strict=True)}

@@ -67,6 +67,18 @@ def test_a_prompt_alone(key: str, model: Model, tokenizer: Tokenizer, embeddings
     assert relative_error(got, ARRAYS[key]) < TOLERANCE
 
 
+OLD_KEYS = [key for key in ARRAYS.files if key.endswith("/oldemph")]
+
+
+@pytest.mark.parametrize("key", OLD_KEYS)
+def test_a_prompt_alone_with_the_old_way_of_emphasis(
+    key: str, model: Model, tokenizer: Tokenizer, embeddings: dict[str, Vectors]
+) -> None:
+    prompt = literal(CASES["prompts"][int(key.split("/")[0])]["prompt"])
+    (got,) = only_part(encode(model, [prompt], tokenizer=tokenizer, embeddings=embeddings, old_emphasis=True))
+    assert relative_error(got, ARRAYS[key]) < TOLERANCE
+
+
 @pytest.mark.parametrize("index", range(len(CASES["batches"])))
 def test_texts_encoded_in_one_call_share_their_mean_and_length(
     index: int, model: Model, tokenizer: Tokenizer, embeddings: dict[str, Vectors]

@@ -16,7 +16,7 @@ TOKENIZER = Tokenizer()
 PATTERN = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
 MERGE_LIST = _read_merges(MERGES)
 RANKS = {pair: rank for rank, pair in enumerate(MERGE_LIST)}
-PRINTABLE = [ord(letter) for letter in _byte_letters()[:188]]
+PRINTABLE = [ord(letter) for letter in list(_byte_letters())[:188]]
 LETTERS = dict(zip(PRINTABLE + [byte for byte in range(256) if byte not in PRINTABLE], _byte_letters(), strict=True))
 IDS = {token: index for index, token in enumerate(_vocabulary(MERGE_LIST))}
 
