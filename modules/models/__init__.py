@@ -3,8 +3,10 @@
 from modules.models.files import Weights, read_pickled, read_weights
 from modules.models.latents import NotANumber, decode, encode
 from modules.models.load import load
+from modules.models.merges import bare
 from modules.models.model import Model
-from modules.models.patch import ContextPatch, Live, Pass, Patch, PatchError, WeightPatch, patched
+from modules.models.patch import Live, patched
+from modules.models.patches import ContextPatch, Pass, Patch, PatchError, Thin, WeightPatch
 from modules.models.preview import preview
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "Pass",
     "Patch",
     "PatchError",
+    "Thin",
     "WeightPatch",
     "Weights",
+    "bare",
     "decode",
     "encode",
     "load",

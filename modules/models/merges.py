@@ -1,54 +1,255 @@
-"""Merged weights kept for the next picture."""
+"""Which weights of a model are merged with patches at the moment, and the way back.
+
+Merged weights stay in place when a picture is finished: the next one most often wants the same networks, and then costs
+nothing. Whoever reads a weight meanwhile gets it as the checkpoint has it, since the fields of a Model that hold
+networks are `Guarded`.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 import torch
+from torch import nn
+
+from modules.models.merging import merge, ordinary_tensors
+from modules.models.patches import WeightPatch
+from modules.params import BadFile
+
+Module = TypeVar("Module")
+Chains = Mapping[str, Sequence[WeightPatch]]
+"""Patches by target, in the order in which they are added."""
+
+STAYS = ("unet.", "text_encoder.", "text_encoder_2.")
+"""Targets that stay merged between pictures; the VAE is read outside `patched`."""
+SPARE = 1 / 3
+"""The share of a device's memory that copies of originals leave free for the picture itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a target lies; the parameter of a bias that the layer lacks is None."""
+
+    module: nn.Module
+    attribute: str
+
+    @property
+    def parameter(self) -> nn.Parameter | None:
+        return getattr(self.module, self.attribute)
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """The tensors that weights were copied from, by target, while the files that they are views of stay unchanged."""
+
+    tensors: Mapping[str, torch.Tensor]
+    stamps: Mapping[Path, tuple[int, int, int]]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor], files: Iterable[Path]) -> Self:
+        return cls(tensors, {file: _stamp(file) for file in files})
+
+    def get(self, target: str) -> torch.Tensor | None:
+        """The tensor. Raises BadFile where a file was written to: what its views hold now is anyone's guess.
+
+        A file that was deleted or replaced is still there for whoever has it open.
+        """
+        for file, stamp in self.stamps.items():
+            now = _stamp(file)
+            if now[0] == stamp[0] and now != stamp:
+                raise BadFile(file, "was written to while it was in use. Refresh the list of models and try again.")
+        return self.tensors.get(target)
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0, 0)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class Merges:
+    """The merged weights of one model."""
+
+    def __init__(self, sources: Sources | None = None) -> None:
+        """`sources` are read instead of copies of the originals, which then need no memory of their own."""
+        self.written = 0
+        """How many weights were filled so far, with sums or with originals: a measure of the work done."""
+        self._sources = sources or Sources({}, {})
+        self._copies: dict[str, torch.Tensor] = {}
+        self._present: dict[str, tuple[Place, Hashable]] = {}
+        self._added: set[str] = set()
+        self._uncond: dict[str, tuple[Place, Hashable, torch.Tensor]] = {}
+        self._is_in_use = False
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside, weights may be merged; after a failure none is."""
+        if self._is_in_use:
+            raise RuntimeError("The model is patched already; give all patches to one call of patched().")
+        self._is_in_use = True
+        succeeded = False
+        try:
+            yield
+            succeeded = True
+        finally:
+            self._is_in_use = False
+            self._put_back([target for target in self._present if not (succeeded and target.startswith(STAYS))])
+
+    def settle(self) -> None:
+        """Every weight as the checkpoint has it, unless the model is in use."""
+        if not self._is_in_use:
+            self._put_back(list(self._present))
+
+    def holds(self, chains: Chains, uncond: Chains) -> bool:
+        """Whether exactly these sums are there already."""
+        present = {target: key for target, (_, key) in self._present.items() if key != ()}
+        apart = {target: key for target, (_, key, _) in self._uncond.items()}
+        return present == _keys(chains) and apart == _keys(uncond)
+
+    def become(self, places: Mapping[str, Place], chains: Chains, uncond: Chains) -> None:
+        """The weights of `chains` merged in place, those of `uncond` beside it, and all others as they were.
+
+        Raises PatchError where a difference has another shape than its weight.
+        """
+        self._put_back([target for target in self._present if target not in chains])
+        for target in [target for target in self._uncond if target not in uncond]:
+            del self._uncond[target]
+        lacking = {target: () for target in uncond if target in self._added or places[target].parameter is None}
+        with ordinary_tensors():
+            for target, chain in (lacking | dict(chains)).items():
+                self._merge(target, places[target], chain)
+            for target, chain in uncond.items():
+                self._merge_apart(target, places[target], chain)
+
+    def apart(self) -> tuple[tuple[nn.Parameter, torch.Tensor], ...]:
+        """The parameters that the unconditional pass has other values for, and these."""
+        found = ((place.parameter, merged) for place, _, merged in self._uncond.values())
+        return tuple((parameter, merged) for parameter, merged in found if parameter is not None)
+
+    def _merge(self, target: str, place: Place, chain: Sequence[WeightPatch]) -> None:
+        key = _key(chain)
+        if target in self._present and self._present[target][1] == key:
+            return
+        original = self._original(target, place)
+        self._present[target] = (place, None)  # put back from here on, whatever happens
+        merge(_data(place), original, chain)
+        self._present[target] = (place, key)
+        self.written += 1
+
+    def _merge_apart(self, target: str, place: Place, chain: Sequence[WeightPatch]) -> None:
+        key = _key(chain)
+        kept = self._uncond.pop(target, None)
+        if kept is None or kept[1] != key:
+            original = self._original(target, place)
+            merged = kept[2] if kept else torch.empty_like(_data(place))
+            merge(merged, original, chain)
+            kept = (place, key, merged)
+            self.written += 1
+        self._uncond[target] = kept
+
+    def _original(self, target: str, place: Place) -> torch.Tensor:
+        """What the weight is without patches; of a bias that the layer lacks zeros, which it then has."""
+        copy = self._copies.get(target)
+        if copy is not None:
+            return copy
+        if place.parameter is None:
+            self._add(target, place)
+        source = self._sources.get(target)
+        data = _data(place)
+        if source is None or (data.is_cuda and target not in self._present and _has_room(data)):
+            source = self._copies[target] = data.clone()
+        return source
+
+    def _add(self, target: str, place: Place) -> None:
+        weight = place.module.weight
+        setattr(place.module, place.attribute, nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False))
+        self._added.add(target)
+
+    def _put_back(self, targets: Sequence[str]) -> None:
+        if not targets:
+            return
+        with ordinary_tensors():
+            for target in targets:
+                place, _ = self._present[target]
+                if target in self._added:
+                    setattr(place.module, place.attribute, None)
+                    self._added.discard(target)
+                    self._copies.pop(target, None)
+                else:
+                    _data(place).copy_(self._original(target, place))
+                del self._present[target]
+                self.written += 1
+        if not self._present:
+            self._uncond.clear()
+
+
+class _Holder(Protocol):
+    merges: Merges
+
+
+class Guarded(Generic[Module]):
+    """A field of a dataclass with `merges` that holds a network: reading it outside `patched` puts its weights back.
+
+    Nobody who gets at a network that way can see merged weights by mistake. Names and shapes can be read without
+    putting anything back through `bare`.
+    """
+
+    def __init__(self, *default: Module) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, holder: None, owner: type) -> Module: ...
+    @overload
+    def __get__(self, holder: _Holder, owner: type) -> Module: ...
+    def __get__(self, holder: _Holder | None, owner: type) -> Module:
+        if holder is None:
+            if not self._default:
+                raise AttributeError(self._name)  # how a dataclass knows a field without a default
+            return self._default[0]
+        holder.merges.settle()
+        return holder.__dict__[self._name]
+
+    def __set__(self, holder: _Holder, module: Module) -> None:
+        holder.__dict__[self._name] = module
+
+
+def bare(holder: Any, name: str) -> Any:
+    """The network in a Guarded field, for its names, shapes and configuration alone: its weights may be merged ones."""
+    return holder.__dict__.get(name)
+
+
+def _keys(chains: Chains) -> dict[str, Hashable]:
+    return {target: _key(chain) for target, chain in chains.items()}
+
+
+def _key(chain: Sequence[WeightPatch]) -> Hashable:
+    return tuple(patch.key for patch in chain)
+
+
+def _data(place: Place) -> torch.Tensor:
+    parameter = place.parameter
+    assert parameter is not None
+    return parameter.detach()
+
+
+def _has_room(weight: torch.Tensor) -> bool:
+    """Whether the weight's device can hold a copy of it and still have memory to spare."""
+    free, total = torch.cuda.mem_get_info(weight.device)
+    return free - weight.nbytes > total * SPARE
+
 
 GIB = 2**30
 
 
-class MergeCache:
-    """The last few sets of merged weights, so that the same networks on the next picture cost one copy."""
-
-    def __init__(self, limit_bytes: int = 2 * GIB) -> None:
-        self.limit_bytes = limit_bytes
-        self._sets: OrderedDict[Hashable, Mapping[str, torch.Tensor]] = OrderedDict()
-        self._in_use = False
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Marks the weights as patched: sets merged from anything but the originals must not be kept."""
-        if self._in_use:
-            raise RuntimeError("The model is patched already; give all patches to one call of patched().")
-        self._in_use = True
-        try:
-            yield
-        finally:
-            self._in_use = False
-
-    def get(self, key: Hashable) -> Mapping[str, torch.Tensor] | None:
-        """The weights stored under `key` by target, or None."""
-        if key not in self._sets:
-            return None
-        self._sets.move_to_end(key)
-        return self._sets[key]
-
-    def put(self, key: Hashable, merged: Mapping[str, torch.Tensor]) -> None:
-        """Keep `merged`, dropping the sets unused for longest; a set beyond the limit by itself is not kept."""
-        if _bytes(merged) > self.limit_bytes:
-            return
-        self._sets[key] = merged
-        while sum(map(_bytes, self._sets.values())) > self.limit_bytes:
-            self._sets.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget every set; needed when the weights themselves are replaced."""
-        self._sets.clear()
-
-
-def _bytes(merged: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in merged.values())
+def MergeCache(limit_bytes: int = 0) -> Merges:  # noqa: N802
+    """Merges without sources."""
+    return Merges()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modules.models.attention import PatchableAttention
-from modules.models.merges import MergeCache
+from modules.models.merges import Guarded, Merges
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -26,9 +26,9 @@ Variant = Literal["base", "inpaint", "pix2pix"]
 class Model:
     """A loaded checkpoint. Its weights change only inside `patched`, which puts them back bit for bit."""
 
-    unet: UNet2DConditionModel
+    unet: UNet2DConditionModel = Guarded()
     vae: AutoencoderKL
-    text_encoder: CLIPTextModel | None
+    text_encoder: CLIPTextModel | None = Guarded()
     """CLIP-L of SD 1 and SDXL; OpenCLIP-H of SD 2, without the last layer, which its UNet never saw, so that the state
     after the final norm is the one to use; None in a refiner."""
     family: Family
@@ -43,7 +43,7 @@ class Model:
     """Of the UNet and the text encoder, and of the latents they are given."""
     scale_factor: float = 0.18215
     """Latents of the UNet are those of the VAE times this."""
-    text_encoder_2: CLIPTextModelWithProjection | None = None
+    text_encoder_2: CLIPTextModelWithProjection | None = Guarded(None)
     """OpenCLIP-bigG of SDXL and its refiner, with all its layers; they lie under `text_model.`, as transformers has it."""
     variant: Variant = "base"
     """`inpaint` UNets read 9 channels: latents, mask, masked picture's latents; `pix2pix` 8: latents, the picture's."""
@@ -53,7 +53,8 @@ class Model:
     """The checkpoint's own VAE, kept while another one is in use; None where that is so, or where it has none."""
     attention: PatchableAttention = field(default_factory=PatchableAttention)
     """The processor of every attention of the UNet."""
-    merges: MergeCache = field(default_factory=MergeCache)
+    merges: Merges = field(default_factory=Merges)
+    """What of the networks above is merged with patches; reading one of them outside `patched` puts its weights back."""
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
