@@ -1,9 +1,13 @@
-"""Pictures: files with their infotext inside, taking pictures in from outside, resizing and grids."""
+"""Pictures: files with their infotext inside, taking pictures in from outside, resizing and grids.
+
+`masks` and `colours` are imported by name: they need numpy, which the server starts faster without.
+"""
 
 from .decode import MAX_BYTES, BadPicture, decode_base64, decode_picture, flattened, open_picture, whole_picture
 from .files import SaveFailed, save_picture, write_atomically
 from .grid import grid
 from .metadata import PictureText, encode, read_metadata
+from .regions import Region, expand_region, masked_region
 from .resize import ResizeMode, lanczos, nearest, resize_image
 from .thumbnails import thumbnail
 
@@ -11,14 +15,17 @@ __all__ = [
     "MAX_BYTES",
     "BadPicture",
     "PictureText",
+    "Region",
     "ResizeMode",
     "SaveFailed",
     "decode_base64",
     "decode_picture",
     "encode",
+    "expand_region",
     "flattened",
     "grid",
     "lanczos",
+    "masked_region",
     "nearest",
     "open_picture",
     "read_metadata",
