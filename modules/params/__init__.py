@@ -1,11 +1,13 @@
 """Every parameter declared once: requests, settings, infotext, and the names of samplers and schedules."""
 
+from .completion import complete, parse_version
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
 from .infotext import Infotext, format_infotext, parse_infotext, quote, split_sizes, unquote
 from .native import DEFAULT_CFG, NATIVE_SIZES, native_size
-from .paste import Pasted, request_from_infotext
+from .overrides import describe_overrides, read_overrides
+from .paste import Pasted, request_from_info, request_from_infotext, sampler_and_schedule
 from .requests import (
     REQUEST,
     Img2ImgRequest,
@@ -50,6 +52,8 @@ __all__ = [
     "Txt2ImgRequest",
     "UnknownName",
     "check_inputs",
+    "complete",
+    "describe_overrides",
     "explain",
     "find_sampler",
     "find_schedule",
@@ -61,8 +65,12 @@ __all__ = [
     "param",
     "parameters",
     "parse_infotext",
+    "parse_version",
     "quote",
+    "request_from_info",
+    "read_overrides",
     "request_from_infotext",
+    "sampler_and_schedule",
     "split_sizes",
     "unquote",
     "with_seed",

@@ -14,12 +14,25 @@ from types import MappingProxyType
 NEGATIVE = "Negative prompt:"
 LEAST_PAIRS = 3
 
-# The order in which A1111 writes what it knows; other keys follow, Version last.
+# The order in which A1111 1.10 writes what it knows (I012, I013); other keys follow, Version last. The keys behind RNG
+# come as its parts note them: the request's own, the networks', the text encoder's, then those of sampling.
 KEY_ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Face restoration", "Size",
-    "Model hash", "Model", "VAE hash", "VAE", "Variation seed", "Variation seed strength", "Seed resize from",
-    "Denoising strength", "Conditional mask weight", "Clip skip", "ENSD", "Token merging ratio", "Init image hash",
-    "RNG", "Tiling",
+    "Model hash", "Model", "FP8 weight", "Cache FP16 weight for LoRA", "VAE hash", "VAE",
+    "Variation seed", "Variation seed strength", "Seed resize from", "Denoising strength", "Conditional mask weight",
+    "Clip skip", "ENSD", "Token merging ratio", "Token merging ratio hr", "Init image hash", "RNG", "Tiling",
+    "Extra noise", "Noise multiplier",
+    "Mask mode", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
+    "Hires checkpoint", "Hires sampler", "Hires prompt", "Hires negative prompt", "Hires schedule type",
+    "Hires CFG Scale", "Hires upscale", "Hires resize", "Hires steps", "Hires upscaler",
+    "Lora hashes", "TI hashes", "Emphasis", "Old prompt editing timelines",
+    "Noise Schedule", "Downcast alphas_cumprod", "VAE Encoder", "VAE Decoder",
+    "Discard penultimate sigma", "Schedule min sigma", "Schedule max sigma", "Schedule rho",
+    "Beta schedule alpha", "Beta schedule beta", "SGM noise multiplier",
+    "Eta", "Eta DDIM", "Sigma churn", "Sigma tmin", "Sigma tmax", "Sigma noise",
+    "UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final",
+    "Pad conds", "Pad conds v0", "NGMS", "NGMS all steps", "Skip Early CFG",
+    "Hires refiner", "Refiner switch by sampling steps", "Refiner", "Refiner switch at",
 )  # fmt: skip
 LAST_KEYS = ("Version", "User")
 
@@ -76,7 +89,7 @@ def split_sizes(fields: Mapping[str, str]) -> dict[str, str]:
     """`fields` with every `WxH` value as two: `Size: 512x768` becomes `Size-1: 512` and `Size-2: 768`."""
     result: dict[str, str] = {}
     for key, value in fields.items():
-        if size := _SIZE.match(value):
+        if size := _SIZE.fullmatch(value):
             result[f"{key}-1"], result[f"{key}-2"] = size.groups()
         else:
             result[key] = value

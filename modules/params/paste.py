@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
+from .completion import complete
 from .declare import Group, Param, parameters
 from .errors import UnknownName
-from .infotext import parse_infotext, split_sizes
+from .groups import SAME_SAMPLER, SAME_SCHEDULE
+from .infotext import Infotext, parse_infotext
 from .requests import Img2ImgRequest, Txt2ImgRequest
 from .samplers import find_sampler, find_schedule
 from .settings import Settings
+from .upscalers import check_upscaler
+
+Found = TypeVar("Found")
+SAME_CHECKPOINT = "Use same checkpoint"
+
+_OFF: Mapping[str, Any] = MappingProxyType(
+    {
+        "subseed_strength": 0.0,
+        "seed_resize_from_w": 0,
+        "seed_resize_from_h": 0,
+        "tiling": False,
+        "refiner_checkpoint": "",
+    }
+)
+"""What a text names only where it is in use."""
+
+_HIRES_KEYS = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
+_LATENT = "Latent"
+_FOREIGN = {
+    "Face restoration": None,
+    "FP8 weight": "Disable",
+    "VAE Encoder": "Full",
+    "VAE Decoder": "Full",
+}
+_EXTENSIONS = (
+    "ControlNet",
+    "ADetailer",
+    "Script",
+    "Tiled Diffusion",
+    "Dynamic thresholding",
+    "FreeU",
+    "Soft inpainting",
+)
 
 
 @dataclass(frozen=True)
@@ -26,28 +62,43 @@ class Pasted:
 def request_from_infotext(text: str, task: str = "txt2img") -> Pasted:
     """What `text` sets: every field of the task's request that has an infotext key, and the settings likewise.
 
-    Settings a text of A1111's leaves out have their defaults there, so they are set too: clip skip 1, and the
-    noise source NV, since a text without `RNG` (or with `RNG: GPU`) was made with an NVIDIA GPU's noise.
+    What a text leaves out was at its default when the picture was made, so it is set too: every setting that has a
+    key, hires fix, variation, tiling and the refiner off. The noise source is NV where the text has none or the GPU's.
+    A text that is a prompt alone sets the prompts. Checkpoint, VAE and refiner are named as the text names them.
     """
-    info = parse_infotext(text)
-    values = split_sizes(info.fields)
-    notices: list[str] = []
-    fields: dict[str, Any] = {"prompt": info.prompt, "negative_prompt": info.negative_prompt}
-    request = Img2ImgRequest if task == "img2img" else Txt2ImgRequest
-    fields |= _typed(request, values, notices)
-    _name_sampler(fields, notices)
+    return request_from_info(parse_infotext(text), task)
+
+
+def request_from_info(info: Infotext, task: str = "txt2img") -> Pasted:
+    """As `request_from_infotext`, of a text that is read already."""
+    whole = complete(info)
+    fields: dict[str, Any] = {"prompt": whole.prompt, "negative_prompt": whole.negative_prompt}
     if not info.fields:
-        return Pasted(fields, {}, tuple(notices))
-    settings: dict[str, Any] = {"CLIP_stop_at_last_layers": 1, "randn_source": "NV", "emphasis": "Original"}
+        return Pasted(fields, {})
+    notices: list[str] = []
+    request = Img2ImgRequest if task == "img2img" else Txt2ImgRequest
+    fields |= _OFF | _typed(request, whole.fields, notices)
+    _name_sampler(fields, notices)
+    if request is Txt2ImgRequest:
+        fields = _with_hires(fields, info, notices)
+    _tell_foreign(info.fields, notices)
+    return Pasted(fields, _settings(whole.fields, notices), tuple(notices))
+
+
+def _settings(values: Mapping[str, str], notices: list[str]) -> dict[str, Any]:
+    settings = {name: each.default for name, each in parameters(Settings).items() if each.infotext is not None}
     settings |= _typed(Settings, values, notices)
     if settings["randn_source"] == "GPU":
         settings["randn_source"] = "NV"
     if model := values.get("Model hash") or values.get("Model"):
         settings["sd_model_checkpoint"] = model
-    return Pasted(fields, settings, tuple(notices))
+    if vae := values.get("VAE"):
+        settings["sd_vae"] = vae
+    return settings
 
 
 def _typed(group: type[Group], values: Mapping[str, str], notices: list[str]) -> dict[str, Any]:
+    """The parameters of a group that the values set, in their types; what cannot be is told and left out."""
     found: dict[str, Any] = {}
     for name, declared in parameters(group).items():
         if declared.infotext is None or declared.infotext not in values:
@@ -55,11 +106,11 @@ def _typed(group: type[Group], values: Mapping[str, str], notices: list[str]) ->
         text = values[declared.infotext]
         try:
             value = _convert(declared, text)
-        except ValueError:
-            notices.append(f"{declared.label}: {text!r} is not {_expected(declared)}; left as it was.")
+        except (ValueError, OverflowError):
+            notices.append(f"{declared.label}: {text[:80]!r} is not {_expected(declared)}; left as it was.")
             continue
         if problem := _problem(declared, value):
-            notices.append(f"{declared.label}: {text!r} {problem}; left as it was.")
+            notices.append(f"{declared.label}: {text[:80]!r} {problem}; left as it was.")
         else:
             found[name] = value
     return found
@@ -69,7 +120,7 @@ def _problem(declared: Param, value: Any) -> str:
     """Why a parameter cannot have the value, or "": a text may come from a program with other limits."""
     if declared.ge is not None and declared.le is not None and not declared.ge <= value <= declared.le:
         return f"is not within {declared.ge} to {declared.le}"
-    if isinstance(declared.choices, tuple) and value not in declared.choices:
+    if isinstance(declared.choices, tuple) and not declared.names and value not in declared.choices:
         return f"is none of {', '.join(declared.choices)}"
     return ""
 
@@ -80,6 +131,8 @@ def _convert(declared: Param, text: str) -> Any:
         return declared.names.index(text)
     if declared.kind is bool:
         return ("false", "true").index(text.lower()) == 1
+    if declared.kind is int and text.endswith(".0"):
+        return int(text.removesuffix(".0"))
     return {int: int, float: float}.get(declared.kind, str)(text)
 
 
@@ -91,16 +144,66 @@ def _expected(declared: Param) -> str:
 
 def _name_sampler(fields: dict[str, Any], notices: list[str]) -> None:
     """Split an old joined sampler name, and leave out names this program does not have."""
+    schedule = fields.pop("scheduler", None)
     if name := fields.pop("sampler_name", None):
-        try:
-            sampler, schedule = find_sampler(name)
-        except UnknownName as error:
-            notices.append(str(error))
-        else:
-            fields["sampler_name"] = sampler.name
-            fields.setdefault("scheduler", schedule.label if schedule else "Automatic")
-    if name := fields.pop("scheduler", None):
-        try:
-            fields["scheduler"] = find_schedule(name).label
-        except UnknownName as error:
-            notices.append(str(error))
+        found = _known(lambda: sampler_and_schedule(name, None, automatic=False), notices)
+        if found:
+            fields["sampler_name"], joined = found
+            schedule = joined if joined != "Automatic" else schedule
+    if schedule and (label := _known(lambda: find_schedule(schedule).label, notices)):
+        fields["scheduler"] = label
+
+
+def sampler_and_schedule(sampler: str, schedule: str | None, *, automatic: bool = True) -> tuple[str, str]:
+    """The names that A1111 1.10 shows for a text's `Sampler` and `Schedule type`.
+
+    A schedule inside the sampler's name goes before the one beside it. With `automatic`, the schedule that the sampler
+    has by default is shown as "Automatic". Raises UnknownName.
+    """
+    info, joined = find_sampler(sampler)
+    label = (joined or find_schedule(schedule)).label
+    return info.name, "Automatic" if automatic and label == info.default_schedule else label
+
+
+def _with_hires(fields: dict[str, Any], info: Infotext, notices: list[str]) -> dict[str, Any]:
+    """The fields with hires fix on, and all of its own; or with it off and none of them."""
+    if "Denoising strength" not in info.fields or not any(key in info.fields for key in _HIRES_KEYS):
+        plain = {name: value for name, value in fields.items() if not name.startswith("hr_")}
+        plain.pop("denoising_strength", None)
+        return plain | {"enable_hr": False}
+    hires = {"hr_upscaler": _LATENT, "hr_second_pass_steps": 0, **fields, "enable_hr": True}
+    if hires.get("hr_checkpoint_name") == SAME_CHECKPOINT:
+        hires["hr_checkpoint_name"] = ""
+    _name_hires_sampler(hires, notices)
+    if _known(lambda: check_upscaler(hires["hr_upscaler"]) or True, notices) is None:
+        hires["hr_upscaler"] = _LATENT
+    return hires
+
+
+def _name_hires_sampler(fields: dict[str, Any], notices: list[str]) -> None:
+    sampler, schedule = fields.pop("hr_sampler_name", SAME_SAMPLER), fields.pop("hr_scheduler", SAME_SCHEDULE)
+    fields |= {"hr_sampler_name": "", "hr_scheduler": ""}
+    if schedule not in ("", SAME_SCHEDULE):
+        fields["hr_scheduler"] = _known(lambda: find_schedule(schedule).label, notices) or ""
+    if sampler not in ("", SAME_SAMPLER):
+        found = _known(lambda: sampler_and_schedule(sampler, None, automatic=False), notices)
+        fields["hr_sampler_name"], joined = found or ("", "Automatic")
+        if joined != "Automatic":
+            fields["hr_scheduler"] = joined
+
+
+def _known(look_up: Callable[[], Found], notices: list[str]) -> Found | None:
+    """What looking a name up gives; None, and a notice, where there is nothing of that name."""
+    try:
+        return look_up()
+    except UnknownName as error:
+        notices.append(f"{error} It is left as it was.")
+        return None
+
+
+def _tell_foreign(fields: Mapping[str, str], notices: list[str]) -> None:
+    """Name what shaped the picture and is not part of Tagbrush."""
+    found = [key for key, usual in _FOREIGN.items() if key in fields and fields[key] != usual]
+    found += [name for name in _EXTENSIONS if any(key == name or key.startswith(f"{name} ") for key in fields)]
+    if found:
+        notices.append(f"The picture was made with {', '.join(found)} too, which Tagbrush does not take over.")

@@ -139,6 +139,12 @@ def test_pasting_fills_every_control_the_text_names() -> None:
         "seed": 77,
         "width": 512,
         "height": 768,
+        "enable_hr": False,
+        "subseed_strength": 0.0,
+        "seed_resize_from_w": 0,
+        "seed_resize_from_h": 0,
+        "tiling": False,
+        "refiner_checkpoint": "",
     }
     assert pasted.settings["CLIP_stop_at_last_layers"] == 2
     assert pasted.settings["sd_model_checkpoint"] == "3b44911865"
