@@ -70,7 +70,8 @@ def test_the_keys_of_additional_networks_become_lora_tags() -> None:
     # I015
     info = fields(
         "AddNet Enabled: True, AddNet Module 1: LoRA, AddNet Model 1: ink(0123abcd), AddNet Weight A 1: 0.7, "
-        "AddNet Weight B 1: 0.7, AddNet Module 2: LoRA, AddNet Model 2: plain, AddNet Module 3: Other, AddNet Model 3: x"
+        "AddNet Weight B 1: 0.7, AddNet Module 2: LoRA, AddNet Model 2: plain, "
+        "AddNet Module 3: Other, AddNet Model 3: x"
     )
     assert info.prompt == "p\n<lora:ink:0.7><lora:plain:1.0>"
 
@@ -96,7 +97,7 @@ def test_the_keys_of_additional_networks_become_lora_tags() -> None:
 )
 def test_a_text_of_an_old_version_implies_what_that_version_did(version: str, key: str, implied: bool) -> None:
     # I016
-    text = f"a [b:c:0.5]\nSteps: 20, Sampler: DDIM, CFG scale: 7, Refiner: r, Refiner switch at: 0.8, Version: {version}"
+    text = f"a [b:c:0.5]\nSteps: 20, Sampler: DDIM, Refiner: r, Refiner switch at: 0.8, Version: {version}"
     assert (complete(parse_infotext(text)).fields.get(key) == "True") == implied
 
 
