@@ -18,7 +18,7 @@ from modules.params import BadFile
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -50,10 +50,23 @@ def build_text_encoder(part: Part, *, device: torch.device, dtype: torch.dtype) 
     from transformers import CLIPTextConfig, CLIPTextModel
 
     encoder = _empty(lambda: CLIPTextModel(CLIPTextConfig(**part.config)), part)
-    positions = encoder.config.max_position_embeddings
-    # counted rather than read: a checkpoint may lack them, or hold them as half-precision numbers
-    encoder.embeddings.position_ids = torch.arange(positions, device=device).unsqueeze(0)
+    _count_positions(encoder.embeddings, device)
     return _filled(encoder, part, "text encoder", device, dtype)
+
+
+def build_text_encoder_2(part: Part, *, device: torch.device, dtype: torch.dtype) -> CLIPTextModelWithProjection:
+    """The text encoder that gives a pooled vector too, with the weights of `part`. Errors as `build_unet`."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    encoder = _empty(lambda: CLIPTextModelWithProjection(CLIPTextConfig(**part.config)), part)
+    _count_positions(encoder.text_model.embeddings, device)
+    return _filled(encoder, part, "second text encoder", device, dtype)
+
+
+def _count_positions(embeddings: nn.Module, device: torch.device) -> None:
+    """Have the positions counted rather than read: a file may lack them, or hold them as half-precision numbers."""
+    positions = embeddings.position_embedding.num_embeddings
+    embeddings.position_ids = torch.arange(positions, device=device).unsqueeze(0)
 
 
 def _empty(make: Callable[[], Module], part: Part) -> Module:
@@ -69,15 +82,17 @@ def _empty(make: Callable[[], Module], part: Part) -> Module:
 def _filled(module: Module, part: Part, name: str, device: torch.device, dtype: torch.dtype) -> Module:
     """The module with copies of the tensors as its frozen weights: one allocation for each, no initialisation."""
     expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
-    missing = sorted(expected.keys() - part.tensors.keys())
+    places = part.places(expected)
+    missing = sorted(place.name for place in places.values() if place.name not in part.tensors)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise BadFile(part.path, f"lacks the {name}'s weight {missing[0]}{more}. The file is incomplete.")
+    found = {key: places[key].read(part.tensors[places[key].name]) for key in expected}
     for key, shape in expected.items():
-        got = tuple(part.tensors[key].shape)
+        got = tuple(found[key].shape)
         if got != shape:
-            raise BadFile(part.path, f"has a {name} weight {key} of shape {got} where {shape} belongs.")
-    weights = {key: _copied(part.tensors[key], device, dtype) for key in expected}
+            raise BadFile(part.path, f"has a {name} weight {places[key].name} of shape {got} where {shape} belongs.")
+    weights = {key: _copied(tensor, device, dtype) for key, tensor in found.items()}
     module.load_state_dict(weights, assign=True)
     return module.requires_grad_(False).eval()
 

@@ -3,60 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from modules.models.convert import diffusers_vae_tensors, text_encoder_tensors, unet_tensors, vae_tensors
+from modules.catalogue import Variant, architecture, refuse_others
+from modules.models.convert import clip_tensors, diffusers_vae_tensors
 from modules.models.facts import Facts, read_facts
 from modules.models.files import Weights, read_weights
-from modules.models.identify import TEXT_ENCODER, UNET, VAE, refuse_others
-from modules.models.layout import Layout, is_diffusers_vae, text_encoder_config, unet_config, vae_config
+from modules.models.layout import Layout, clip_config, is_diffusers_vae, openclip_config, unet_config, vae_config
+from modules.models.places import Places, clip_places, openclip_places, same_names, unet_places, vae_places
+from modules.models.schedule import linear_schedule, usable, zero_terminal_snr
+from modules.params import BadFile
 
-TIMESTEPS = 1000
+UNET = "model.diffusion_model."
+VAE = "first_stage_model."
+CLIP: Mapping[str, str] = {"sd1": "cond_stage_model.transformer.", "sdxl": "conditioner.embedders.0.transformer."}
+OPENCLIP: Mapping[str, str] = {
+    "sd2": "cond_stage_model.model.",
+    "sdxl": "conditioner.embedders.1.model.",
+    "sdxl_refiner": "conditioner.embedders.0.model.",
+}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One network as read: the arguments of its class, and its weights under that class's names."""
+    """One network as read: the arguments of its class, its weights as the file names them, and where each one lies."""
 
     path: Path
     config: Mapping[str, Any]
     tensors: Mapping[str, torch.Tensor]
+    places: Places = same_names
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The three networks and the facts of one model; the VAE may have to come from a file of its own."""
+    """The networks and the facts of one model; the VAE may have to come from a file of its own."""
 
     path: Path
     facts: Facts
+    variant: Variant
     unet: Part
-    text_encoder: Part
+    text_encoder: Part | None
+    text_encoder_2: Part | None
     vae: Part | None
     alphas_cumprod: torch.Tensor
 
 
 def read_file(path: Path) -> Checkpoint:
-    """A single-file checkpoint in the original SD 1.x layout. Raises BadFile for anything else, and names it."""
+    """A single-file checkpoint in the original layout. Raises BadFile for anything else, and names it."""
     weights = read_weights(path)
-    refuse_others(path, weights.tensors)
-    facts = read_facts(path, weights.metadata)
-    if "v_pred" in weights.tensors:
-        facts = replace(facts, prediction_type="v")
+    found = architecture(path, weights.tensors, weights.metadata)
+    facts = read_facts(path, weights.metadata, found)
+    text_encoder, text_encoder_2 = _text_encoders(weights, facts)
     unet = weights.under(UNET)
+    pooled_width = text_encoder_2.config["projection_dim"] if text_encoder_2 else 0
     vae = weights.under(VAE)
-    text_encoder = text_encoder_tensors(weights.under(TEXT_ENCODER))
-    config = unet_config(Layout(path, unet), facts)
     return Checkpoint(
         path=path,
         facts=facts,
-        unet=Part(path, config, unet_tensors(unet, config)),
-        text_encoder=Part(path, text_encoder_config(Layout(path, text_encoder), facts), text_encoder),
+        variant=found.variant,
+        unet=Part(path, unet_config(Layout(path, unet), facts, pooled_width), unet, unet_places),
+        text_encoder=text_encoder,
+        text_encoder_2=text_encoder_2,
         vae=_vae_part(path, vae, facts) if vae else None,
-        alphas_cumprod=_stored_schedule(weights, facts),
+        alphas_cumprod=noise_schedule(facts, weights.tensors.get("alphas_cumprod")),
     )
 
 
@@ -66,28 +79,58 @@ def read_vae(path: Path, facts: Facts) -> Part:
     tensors = weights.under(VAE) or weights.tensors
     if "decoder.conv_in.weight" not in tensors:
         refuse_others(path, weights.tensors)
+        raise BadFile(path, "holds no VAE. Choose another file under Settings, SD VAE.")
     return _vae_part(path, tensors, facts)
 
 
 def _vae_part(path: Path, tensors: Mapping[str, torch.Tensor], facts: Facts) -> Part:
     config = vae_config(Layout(path, tensors), facts)
-    converted = diffusers_vae_tensors(tensors) if is_diffusers_vae(tensors) else vae_tensors(tensors, config)
-    return Part(path, config, converted)
+    if is_diffusers_vae(tensors):
+        return Part(path, config, diffusers_vae_tensors(tensors))
+    return Part(path, config, tensors, vae_places)
 
 
-def linear_schedule(facts: Facts) -> torch.Tensor:
-    """(1000,) float32: the signal left at each timestep, with noise growing linearly in its standard deviation."""
-    deviations = torch.linspace(facts.linear_start**0.5, facts.linear_end**0.5, TIMESTEPS, dtype=torch.float64)
-    return torch.cumprod(1 - deviations**2, dim=0).float()
+def _text_encoders(weights: Weights, facts: Facts) -> tuple[Part | None, Part | None]:
+    """The text encoder and the second one, as the family has them."""
+    if facts.family == "sd1":
+        return _clip(weights, facts), None
+    if facts.family == "sd2":
+        return _openclip_h(weights, facts), None
+    return (_clip(weights, facts) if facts.family == "sdxl" else None), _openclip(weights, facts)
 
 
-def _stored_schedule(weights: Weights, facts: Facts) -> torch.Tensor:
-    """The schedule in the file, where it is there in full precision; otherwise the usual one.
+def _clip(weights: Weights, facts: Facts) -> Part:
+    tensors = clip_tensors(_under(weights, CLIP[facts.family], "text encoder"))
+    return Part(weights.path, clip_config(Layout(weights.path, tensors), facts), tensors, clip_places)
 
-    Half-precision copies of it, which many files hold, are too coarse to sample with.
-    """
-    stored = weights.tensors.get("alphas_cumprod")
-    if stored is None or stored.dtype not in (torch.float32, torch.float64) or stored.shape != (TIMESTEPS,):
-        return linear_schedule(facts)
-    falls = bool(((stored[1:] < stored[:-1]) & (stored[1:] > 0) & (stored[:-1] < 1)).all())
-    return stored.to(torch.float32, copy=True) if falls else linear_schedule(facts)
+
+def _openclip(weights: Weights, facts: Facts) -> Part:
+    name = "second text encoder (OpenCLIP bigG)" if facts.family == "sdxl" else "text encoder (OpenCLIP)"
+    tensors = _under(weights, OPENCLIP[facts.family], name)
+    return Part(weights.path, openclip_config(Layout(weights.path, tensors), facts), tensors, openclip_places)
+
+
+def _openclip_h(weights: Weights, facts: Facts) -> Part:
+    """SD 2's text encoder without its last layer, which the UNet never saw: it was trained on the state before."""
+    part = _openclip(weights, facts)
+    layers = part.config["num_hidden_layers"]
+    if layers < 2:
+        raise BadFile(weights.path, f"has a text encoder of {layers} layers; that of SD 2 has 24.")
+    return Part(part.path, {**part.config, "num_hidden_layers": layers - 1}, part.tensors, part.places)
+
+
+def _under(weights: Weights, prefix: str, name: str) -> dict[str, torch.Tensor]:
+    tensors = weights.under(prefix)
+    if not tensors:
+        reason = f"has no {name}. Get the full checkpoint rather than the UNet alone."
+        raise BadFile(weights.path, reason)
+    return tensors
+
+
+def noise_schedule(facts: Facts, stored: torch.Tensor | None = None) -> torch.Tensor:
+    """(1000,) float32: the schedule in the file where it can be used, otherwise the usual one; ended at 0 if so said."""
+    if stored is not None and usable(stored):
+        schedule = stored.to(torch.float32, copy=True)
+    else:
+        schedule = linear_schedule(facts.linear_start, facts.linear_end)
+    return zero_terminal_snr(schedule) if facts.is_ztsnr else schedule

@@ -1,10 +1,9 @@
-"""Tensors under the original names -> tensors under the names of diffusers' and transformers' modules."""
+"""Names that early releases wrote -> the names that the modules have today."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -13,23 +12,8 @@ Tensors = Mapping[str, torch.Tensor]
 _OLD_VAE_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
 
-def unet_tensors(tensors: Tensors, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The UNet's weights as UNet2DConditionModel names them."""
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-
-    prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in tensors.items()}
-    return convert_ldm_unet_checkpoint(prefixed, config=config)
-
-
-def vae_tensors(tensors: Tensors, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The VAE's weights as AutoencoderKL names them."""
-    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-
-    return convert_ldm_vae_checkpoint(tensors, config)
-
-
 def diffusers_vae_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """The same of a file written by diffusers, whose early releases named the attention's layers otherwise."""
+    """The VAE's weights of a file by diffusers, whose early releases named the attention's layers otherwise."""
     renamed = {}
     for name, tensor in tensors.items():
         for old, new in _OLD_VAE_ATTENTION.items():
@@ -39,6 +23,6 @@ def diffusers_vae_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def text_encoder_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """CLIP's weights as CLIPTextModel names them: without `text_model.`, which early files lack as well."""
+def clip_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """CLIP's weights as transformers names them, without `text_model.`, which early files lack as well (D015)."""
     return {re.sub(r"^text_model\.", "", name): tensor for name, tensor in tensors.items()}

@@ -7,39 +7,57 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
 
-from modules.models.model import Prediction
+from modules.catalogue import Architecture
+from modules.models.model import Family, Prediction
 from modules.params import BadFile
 
 Value = TypeVar("Value")
-CLIP_HEAD_WIDTH = 64
 PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "eps": "epsilon", "v": "v", "v_prediction": "v"}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The values of SD 1.x, unless a file says otherwise."""
+    """What a checkpoint says of itself, or what its family has where it says nothing."""
 
-    unet_heads: int = 8
+    family: Family = "sd1"
+    unet_heads: int | None = None
+    """None: 8 in SD 1, and one for every 64 channels in the others."""
+    unet_head_width: int | None = None
+    """Channels of one head, where that rather than the number of heads is the same on all levels."""
     unet_groups: int = 32
     vae_groups: int = 32
     clip_heads: int | None = None
     """None: one head for every 64 channels."""
-    prediction_type: Prediction = "epsilon"
+    prediction_type: Prediction | None = "epsilon"
+    """None where only the UNet itself can tell, as in SD 2."""
     scale_factor: float = 0.18215
     linear_start: float = 0.00085
     linear_end: float = 0.012
+    is_ztsnr: bool = False
 
 
-def read_facts(path: Path, metadata: Mapping[str, str]) -> Facts:
-    """The facts of a checkpoint: an A1111 `.yaml` beside it first, then its metadata, then SD 1.x.
+SCALE_FACTORS: Mapping[Family, float] = MappingProxyType(
+    {"sd1": 0.18215, "sd2": 0.18215, "sdxl": 0.13025, "sdxl_refiner": 0.13025}
+)
+
+
+def family_facts(family: Family) -> Facts:
+    """What the original models of a family have."""
+    return Facts(family=family, scale_factor=SCALE_FACTORS[family])
+
+
+def read_facts(path: Path, metadata: Mapping[str, str], found: Architecture) -> Facts:
+    """The facts of a checkpoint: an A1111 `.yaml` beside it first, then its metadata, then its tensors and its family.
 
     Raises BadFile for a value that cannot be meant.
     """
-    return replace(Facts(), **(_from_metadata(path, metadata) | _from_yaml(path.with_suffix(".yaml"))))
+    shown = replace(family_facts(found.family), prediction_type=found.prediction, is_ztsnr=found.is_ztsnr)
+    return replace(shown, **(_from_metadata(path, metadata) | _from_yaml(path.with_suffix(".yaml"))))
 
 
 def _from_metadata(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -63,8 +81,11 @@ def _from_yaml(path: Path) -> dict[str, Any]:
         raise BadFile(path, f"cannot be read ({error.strerror or error}). Check its rights, or delete it.") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(path, f"is not YAML ({str(error).partition(chr(10))[0]}). Mend or delete it.") from error
+    # SDXL's configurations name other parts than those of SD 1 and SD 2
+    unet = "network_config" if _at(params, "network_config") else "unet_config"
     readers: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
-        "unet_heads": (("unet_config", "params", "num_heads"), count),
+        "unet_heads": ((unet, "params", "num_heads"), count),
+        "unet_head_width": ((unet, "params", "num_head_channels"), count),
         "prediction_type": (("parameterization",), prediction),
         "scale_factor": (("scale_factor",), positive),
         "linear_start": (("linear_start",), positive),
@@ -72,6 +93,11 @@ def _from_yaml(path: Path) -> dict[str, Any]:
     }
     found = {fact: (".".join(keys), _at(params, *keys), read) for fact, (keys, read) in readers.items()}
     facts = {fact: checked(path, key, got, read) for fact, (key, got, read) in found.items() if got not in (None, -1)}
+    if "unet_head_width" in facts and "unet_heads" not in facts:
+        facts["unet_heads"] = None
+    scaling = _at(params, "denoiser_config", "params", "scaling_config", "target")
+    if isinstance(scaling, str) and scaling.endswith(("VScaling", "EpsScaling")):
+        facts["prediction_type"] = "v" if scaling.endswith("VScaling") else "epsilon"
     return facts | _from_clip_folder(path.parent, _at(params, "cond_stage_config", "params", "version"))
 
 

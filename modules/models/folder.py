@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modules.models.checkpoint import Checkpoint, Part, linear_schedule
-from modules.models.convert import diffusers_vae_tensors, text_encoder_tensors
-from modules.models.facts import Facts, checked, count, positive, prediction, read_json
+from modules.catalogue import Variant
+from modules.models.checkpoint import Checkpoint, Part, noise_schedule
+from modules.models.convert import clip_tensors, diffusers_vae_tensors
+from modules.models.facts import Facts, checked, count, family_facts, positive, prediction, read_json
 from modules.models.files import read_weights
-from modules.models.layout import Layout, text_encoder_config
+from modules.models.layout import Layout, clip_config
+from modules.models.model import Family
+from modules.models.places import clip_places
 from modules.params import BadFile
 
-PIPELINES = {"StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "LatentConsistencyModelPipeline"}
+_PIPELINE = re.compile(
+    r"(StableDiffusion(XL)?(Img2Img|Inpaint|InstructPix2Pix)?|LatentConsistencyModel(Img2Img)?)Pipeline"
+)
+_VARIANTS: Mapping[Any, Variant] = {4: "base", 9: "inpaint", 8: "pix2pix"}
+_SD2_WIDTH = 1024
 _FORMS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
 
 
@@ -23,29 +31,60 @@ def read_folder(path: Path) -> Checkpoint:
 
     Raises BadFile where the folder is incomplete or holds a pipeline of another family.
     """
-    pipeline = _config(path / "model_index.json").get("_class_name")
-    if pipeline not in PIPELINES:
-        raise BadFile(path, f"is a diffusers folder of {pipeline}. Tagbrush loads Stable Diffusion 1.x folders.")
+    index = _config(path / "model_index.json")
+    pipeline = index.get("_class_name")
+    if not isinstance(pipeline, str) or not _PIPELINE.fullmatch(pipeline):
+        known = "Tagbrush loads folders of Stable Diffusion 1, 2 and XL"
+        raise BadFile(path, f"is a diffusers folder of {pipeline}. {known}; choose another one.")
     unet = _part(path / "unet", "diffusion_pytorch_model")
     vae = _part(path / "vae", "diffusion_pytorch_model")
-    text_encoder = _part(path / "text_encoder", "model", "pytorch_model")
-    _refuse_others(path, unet.config)
-    facts = _facts(path, unet.config, vae.config, text_encoder.config)
+    first, second = (_text_encoder(path, index, name) for name in ("text_encoder", "text_encoder_2"))
+    variant = _variant(path, unet.config)
+    facts = _facts(path, _family(path, unet.config, first, second), vae.config)
     return Checkpoint(
         path=path,
         facts=facts,
+        variant=variant,
         unet=unet,
-        text_encoder=_clip(text_encoder, facts),
+        text_encoder=_clip(first, path) if first else None,
+        text_encoder_2=_clip(second, path) if second else None,
         vae=Part(vae.path, vae.config, diffusers_vae_tensors(vae.tensors)),
-        alphas_cumprod=linear_schedule(facts),
+        alphas_cumprod=noise_schedule(facts),
     )
 
 
-def _clip(part: Part, facts: Facts) -> Part:
+def _text_encoder(path: Path, index: Mapping[str, Any], name: str) -> Part | None:
+    """A text encoder, None where the index says that the pipeline has none."""
+    named = index.get(name)
+    told_absent = name in index and (not isinstance(named, list) or not any(named))
+    if told_absent or (name not in index and not (path / name / "config.json").is_file()):
+        return None
+    return _part(path / name, "model", "pytorch_model")
+
+
+def _family(path: Path, unet: Mapping[str, Any], first: Part | None, second: Part | None) -> Family:
+    """By the text encoders that there are, and by what activates the only one: SD 2's has the exact GELU."""
+    if second is not None:
+        return "sdxl" if first is not None else "sdxl_refiner"
+    if first is None:
+        raise BadFile(path, "has no text encoder. Download the whole folder, text_encoder/ included.")
+    if unet.get("addition_embed_type"):
+        raise BadFile(path, "has no second text encoder. Download the whole folder, text_encoder_2/ included.")
+    is_openclip = unet.get("cross_attention_dim") == _SD2_WIDTH or first.config.get("hidden_act") == "gelu"
+    return "sd2" if is_openclip else "sd1"
+
+
+def _clip(part: Part, folder: Path) -> Part:
     """The text encoder, of whose configuration only numbers count: other keys can name code to be fetched."""
-    tensors = text_encoder_tensors(part.tensors)
-    told = {key: part.config[key] for key in ("hidden_act", "layer_norm_eps") if key in part.config}
-    return Part(part.path, text_encoder_config(Layout(part.path, tensors), facts) | told, tensors)
+    tensors = clip_tensors(part.tensors)
+    layout = Layout(part.path, tensors)
+    heads = part.config.get("num_attention_heads")
+    clip_heads = None if heads is None else checked(folder, "num_attention_heads", heads, count)
+    config = clip_config(layout, Facts(clip_heads=clip_heads))
+    config |= {key: part.config[key] for key in ("hidden_act", "layer_norm_eps") if key in part.config}
+    if "text_projection.weight" in tensors:
+        config["projection_dim"] = layout.shape("text_projection.weight", 2)[0]
+    return Part(part.path, config, tensors, clip_places)
 
 
 def _part(folder: Path, *stems: str) -> Part:
@@ -65,30 +104,30 @@ def _config(file: Path) -> dict[str, Any]:
     return config
 
 
-def _refuse_others(path: Path, unet: Mapping[str, Any]) -> None:
+def _variant(path: Path, unet: Mapping[str, Any]) -> Variant:
     channels = unet.get("in_channels", 4)
-    if channels != 4:
-        raise BadFile(path, f"is an inpainting model or the like: its UNet has {channels} input channels, not 4.")
-    if unet.get("cross_attention_dim") in (1024, 2048) or unet.get("addition_embed_type"):
-        raise BadFile(path, "is a model of Stable Diffusion 2 or SDXL. Tagbrush loads Stable Diffusion 1.x.")
+    if not isinstance(channels, int) or channels not in _VARIANTS:
+        reason = f"has a UNet that reads {channels} channels; 4 (plain), 8 (pix2pix) and 9 (inpainting) are known."
+        raise BadFile(path, reason)
+    return _VARIANTS[channels]
 
 
-def _facts(path: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], text_encoder: Mapping[str, Any]) -> Facts:
+def _facts(path: Path, family: Family, vae: Mapping[str, Any]) -> Facts:
     file = path / "scheduler" / "scheduler_config.json"
     scheduler = _config(file)
     kind = scheduler.get("beta_schedule", "scaled_linear")
     if kind != "scaled_linear":
-        raise BadFile(file, f'has the noise schedule "{kind}"; SD 1.x has "scaled_linear".')
+        raise BadFile(file, f'has the noise schedule "{kind}"; Stable Diffusion has "scaled_linear".')
     readers: dict[str, tuple[Mapping[str, Any], str, Callable[[Any], Any]]] = {
         "prediction_type": (scheduler, "prediction_type", prediction),
         "linear_start": (scheduler, "beta_start", positive),
         "linear_end": (scheduler, "beta_end", positive),
+        "is_ztsnr": (scheduler, "rescale_betas_zero_snr", bool),
         "scale_factor": (vae, "scaling_factor", positive),
-        "clip_heads": (text_encoder, "num_attention_heads", count),
     }
-    facts = {
+    told = {
         fact: checked(path, key, config[key], read)
         for fact, (config, key, read) in readers.items()
         if config.get(key) is not None
     }
-    return replace(Facts(), **facts)
+    return replace(family_facts(family), **told)

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from modules.models.facts import CLIP_HEAD_WIDTH, Facts
+from modules.models.facts import Facts
+from modules.models.model import Family
 from modules.params import BadFile
+
+SD1_HEADS = 8
+HEAD_WIDTH = 64
+"""Channels of a head in the UNets of SD 2 and SDXL, and in every text encoder."""
+VOCABULARY = 49408
+SIZES: Mapping[Family, int] = MappingProxyType({"sdxl": 6, "sdxl_refiner": 5})
+"""Numbers that the UNet reads: original size, crop, target size; a refiner an aesthetic score in place of the last."""
 
 
 @dataclass(frozen=True)
@@ -49,36 +58,72 @@ class Layout:
         return BadFile(self.path, reason)
 
 
-def unet_config(layout: Layout, facts: Facts) -> dict[str, Any]:
-    """Arguments of diffusers' UNet2DConditionModel."""
-    in_channels = layout.shape("input_blocks.0.0.weight", 4)[1]
-    if in_channels != 4:
-        kind = {9: "an inpainting", 8: "an instruct-pix2pix", 5: "a depth"}.get(in_channels, "an unknown kind of")
-        raise layout.refuse(f"is {kind} model: its UNet has {in_channels} input channels where 4 were expected.")
+def unet_config(layout: Layout, facts: Facts, pooled_width: int = 0) -> dict[str, Any]:
+    """Arguments of diffusers' UNet2DConditionModel; `pooled_width` is that of the text vector that SDXL's reads."""
     levels = _unet_levels(layout)
     middle_depth = layout.count("middle_block.1.transformer_blocks.")
-    widths = [width for width, _, _ in levels]
+    widths = [level.width for level in levels]
     _check_divides(layout, facts.unet_groups, widths, "UNet", "tagbrush.unet.groups")
-    attentive = [width for width, _, depth in levels if depth] + widths[-1:]
-    _check_divides(layout, facts.unet_heads, attentive, "UNet", "tagbrush.unet.heads")
+    heads = [_unet_heads(width, facts) for width in widths]
+    for level, count in zip(levels, heads, strict=True):
+        if level.depth or level is levels[-1]:
+            _check_divides(layout, count, [level.width], "UNet", "tagbrush.unet.heads")
     return {
-        "in_channels": in_channels,
+        "in_channels": layout.shape("input_blocks.0.0.weight", 4)[1],
         "out_channels": layout.shape("out.2.weight", 4)[0],
         "block_out_channels": widths,
-        "layers_per_block": levels[0][1],
-        "down_block_types": [f"{'CrossAttn' * bool(depth)}DownBlock2D" for _, _, depth in levels],
-        "up_block_types": [f"{'CrossAttn' * bool(depth)}UpBlock2D" for _, _, depth in reversed(levels)],
-        "transformer_layers_per_block": [depth or middle_depth for _, _, depth in levels],
+        "layers_per_block": levels[0].layers,
+        "down_block_types": [f"{'CrossAttn' * bool(level.depth)}DownBlock2D" for level in levels],
+        "up_block_types": [f"{'CrossAttn' * bool(level.depth)}UpBlock2D" for level in reversed(levels)],
+        "transformer_layers_per_block": [level.depth or middle_depth for level in levels],
         "cross_attention_dim": layout.shape("middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2)[1],
-        # diffusers' name for the number of heads
-        "attention_head_dim": facts.unet_heads,
+        # diffusers' name for the numbers of heads
+        "attention_head_dim": heads,
         "norm_num_groups": facts.unet_groups,
         "use_linear_projection": layout.tensors["middle_block.1.proj_in.weight"].ndim == 2,
+    } | _added_conditions(layout, facts, pooled_width)
+
+
+def _unet_heads(width: int, facts: Facts) -> int:
+    if facts.unet_heads:
+        return facts.unet_heads
+    if facts.family == "sd1" and not facts.unet_head_width:
+        return SD1_HEADS
+    return max(width // (facts.unet_head_width or HEAD_WIDTH), 1)
+
+
+def _added_conditions(layout: Layout, facts: Facts, pooled_width: int) -> dict[str, Any]:
+    """How SDXL's UNet reads the pooled text and the picture's sizes beside the timestep (arXiv:2307.01952, section 2.2).
+
+    They are one vector: the pooled text, then each of the `SIZES` numbers as a sinusoid.
+    """
+    if not layout.has("label_emb.0.0."):
+        return {}
+    width = layout.shape("label_emb.0.0.weight", 2)[1]
+    sizes, rest = divmod(width - pooled_width, SIZES.get(facts.family, 0) or 1)
+    if rest or sizes < 2 or sizes % 2:
+        raise layout.refuse(
+            f"has a UNet that reads a vector of {width} numbers, which a pooled text of {pooled_width} does not fit. "
+            "Its text encoder is another model's."
+        )
+    return {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": sizes,
+        "projection_class_embeddings_input_dim": width,
     }
 
 
-def _unet_levels(layout: Layout) -> list[tuple[int, int, int]]:
-    """(width, residual blocks, transformer layers per attention or 0) of each resolution, the finest first."""
+@dataclass(frozen=True)
+class _Level:
+    """One resolution of the UNet: its width, residual blocks, and transformer layers in each attention (0: none)."""
+
+    width: int
+    layers: int
+    depth: int
+
+
+def _unet_levels(layout: Layout) -> list[_Level]:
+    """The resolutions, the finest first."""
     levels: list[list[tuple[int, int]]] = [[]]
     for index in range(1, layout.count("input_blocks.")):
         block = f"input_blocks.{index}"
@@ -89,8 +134,8 @@ def _unet_levels(layout: Layout) -> list[tuple[int, int, int]]:
         levels[-1].append((width, layout.count(f"{block}.1.transformer_blocks.")))
     same = all(len(set(level)) == 1 and len(level) == len(levels[0]) for level in levels)
     if not same:
-        raise layout.refuse("has a UNet whose blocks differ inside one level, which is no SD 1.x structure.")
-    return [(*level[0][:1], len(level), level[0][1]) for level in levels]
+        raise layout.refuse("has a UNet whose blocks differ inside one level, which no Stable Diffusion has.")
+    return [_Level(level[0][0], len(level), level[0][1]) for level in levels]
 
 
 def vae_config(layout: Layout, facts: Facts) -> dict[str, Any]:
@@ -101,15 +146,15 @@ def vae_config(layout: Layout, facts: Facts) -> dict[str, Any]:
         level, block = "encoder.down.", "block."
     counts = {layout.count(f"{level}{index}.{block}") for index in range(layout.count(level))}
     if len(counts) != 1 or 0 in counts:
-        raise layout.refuse("has a VAE whose levels differ in depth, which is no SD 1.x structure.")
+        raise layout.refuse("has a VAE whose levels differ in depth, which no Stable Diffusion has.")
     if any(f".{index}.attn" in name for name in layout.tensors for index in range(layout.count(level))):
-        raise layout.refuse("has a VAE with attention outside its middle, which is no SD 1.x structure.")
+        raise layout.refuse("has a VAE with attention outside its middle, which no Stable Diffusion has.")
     last = counts.copy().pop() - 1
     widths = [layout.shape(f"{level}{index}.{block}{last}.conv2.weight", 4)[0] for index in range(layout.count(level))]
     _check_divides(layout, facts.vae_groups, widths, "VAE", "tagbrush.vae.groups")
     latent = layout.shape("post_quant_conv.weight", 4)[1]
     if latent != 4:
-        raise layout.refuse(f"has a VAE with {latent} latent channels; SD 1.x has 4.")
+        raise layout.refuse(f"has a VAE with {latent} latent channels; Stable Diffusion 1, 2 and XL have 4.")
     return {
         "in_channels": layout.shape("encoder.conv_in.weight", 4)[1],
         "out_channels": layout.shape("decoder.conv_out.weight", 4)[0],
@@ -128,22 +173,39 @@ def is_diffusers_vae(names: Mapping[str, Any]) -> bool:
     return any(name.startswith("encoder.down_blocks.") for name in names)
 
 
-def text_encoder_config(layout: Layout, facts: Facts) -> dict[str, Any]:
-    """Arguments of transformers' CLIPTextConfig."""
+def clip_config(layout: Layout, facts: Facts) -> dict[str, Any]:
+    """Arguments of transformers' CLIPTextConfig, from transformers' names."""
     vocabulary, width = layout.shape("embeddings.token_embedding.weight", 2)
-    heads = facts.clip_heads or max(width // CLIP_HEAD_WIDTH, 1)
-    _check_divides(layout, heads, [width], "text encoder", "tagbrush.clip.heads")
-    if vocabulary != 49408:
-        raise layout.refuse(f"has a text encoder of {vocabulary} tokens; CLIP's vocabulary has 49408.")
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": width,
+    return _text_config(layout, vocabulary, width, facts) | {
         "projection_dim": width,
         "intermediate_size": layout.shape("encoder.layers.0.mlp.fc1.weight", 2)[0],
         "num_hidden_layers": layout.count("encoder.layers."),
-        "num_attention_heads": heads,
         "max_position_embeddings": layout.shape("embeddings.position_embedding.weight", 2)[0],
         "hidden_act": "quick_gelu",
+    }
+
+
+def openclip_config(layout: Layout, facts: Facts) -> dict[str, Any]:
+    """The same from OpenCLIP's names (mlfoundations/open_clip), whose networks use the exact GELU."""
+    vocabulary, width = layout.shape("token_embedding.weight", 2)
+    return _text_config(layout, vocabulary, width, facts) | {
+        "projection_dim": layout.shape("text_projection", 2)[1] if layout.has("text_projection") else width,
+        "intermediate_size": layout.shape("transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
+        "num_hidden_layers": layout.count("transformer.resblocks."),
+        "max_position_embeddings": layout.shape("positional_embedding", 2)[0],
+        "hidden_act": "gelu",
+    }
+
+
+def _text_config(layout: Layout, vocabulary: int, width: int, facts: Facts) -> dict[str, Any]:
+    heads = facts.clip_heads or max(width // HEAD_WIDTH, 1)
+    _check_divides(layout, heads, [width], "text encoder", "tagbrush.clip.heads")
+    if vocabulary != VOCABULARY:
+        raise layout.refuse(f"has a text encoder of {vocabulary} tokens; CLIP's vocabulary has {VOCABULARY}.")
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_attention_heads": heads,
         "bos_token_id": 49406,
         "eos_token_id": 49407,
         "pad_token_id": 49407,

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from modules.models.attention import PatchableAttention
-from modules.models.build import build_text_encoder, build_unet, build_vae
+from modules.models.build import build_text_encoder, build_text_encoder_2, build_unet, build_vae
 from modules.models.checkpoint import read_file, read_vae
 from modules.models.folder import read_folder
 from modules.models.merges import GIB, MergeCache
 from modules.models.model import Model
 from modules.models.preview import latent_to_rgb
+from modules.models.probe import probe_prediction
 from modules.params import BadFile
 
 
@@ -38,14 +39,18 @@ def load(
     facts = checkpoint.facts
     unet = build_unet(checkpoint.unet, device=device, dtype=dtype)
     loaded_vae = build_vae(vae_part, device=device, dtype=dtype)
+    prediction = facts.prediction_type or probe_prediction(unet, checkpoint.variant)
     attention = PatchableAttention()
     unet.set_attn_processor(attention)
+    first, second = checkpoint.text_encoder, checkpoint.text_encoder_2
     return Model(
         unet=unet,
         vae=loaded_vae,
-        text_encoder=build_text_encoder(checkpoint.text_encoder, device=device, dtype=dtype),
-        family="sd1",
-        prediction_type=facts.prediction_type,
+        text_encoder=build_text_encoder(first, device=device, dtype=dtype) if first else None,
+        text_encoder_2=build_text_encoder_2(second, device=device, dtype=dtype) if second else None,
+        family=facts.family,
+        variant=checkpoint.variant,
+        prediction_type=prediction,
         alphas_cumprod=checkpoint.alphas_cumprod,
         rgb=latent_to_rgb(loaded_vae, facts.scale_factor),
         path=path,

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from modules.models import load
 from modules.params import BadFile
 from tests.models import small
-from tests.models.small import Structure
+from tests.models.small import FAMILIES, Structure
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 Tensors = dict[str, torch.Tensor]
@@ -110,9 +110,11 @@ def test_a_pickle_of_something_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([f"{UNET}input_blocks.0.0.weight", f"{UNET}label_emb.0.0.weight"], ["SDXL"]),
-        (["conditioner.embedders.0.transformer.text_model.embeddings.position_ids"], ["SDXL"]),
-        (["cond_stage_model.model.positional_embedding"], ["Stable Diffusion 2"]),
+        ([f"{UNET}input_blocks.0.1.weight", "cond_stage_model.roberta.pooler.weight"], ["AltDiffusion"]),
+        ([f"{UNET}input_blocks.0.1.weight", "depth_model.model.x"], ["SD 2 depth"]),
+        ([f"{UNET}input_blocks.0.1.weight", "noise_augmentor.data_mean"], ["unCLIP"]),
+        ([f"{UNET}input_blocks.0.1.weight"], ["unknown kind"]),
+        (["cond_stage_model.model.positional_embedding"], ["none of the UNet's weights"]),
         ([f"{UNET}joint_blocks.0.x_block.attn.qkv.weight"], ["Stable Diffusion 3"]),
         (["double_blocks.0.img_attn.qkv.weight"], ["Flux"]),
         (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"], ["a LoRA", "models/Lora"]),
@@ -122,7 +124,6 @@ def test_a_pickle_of_something_else(tmp_path: Path) -> None:
         (["decoder.conv_in.weight", "encoder.conv_in.weight"], ["a VAE", "models/VAE"]),
         (["down_blocks.0.resnets.0.conv1.weight"], ["diffusers"]),
         (["something.weight"], ["no Stable Diffusion checkpoint"]),
-        ([f"{UNET}input_blocks.0.0.weight"], ["no text encoder"]),
     ],
     ids=lambda value: value[0],
 )
@@ -130,10 +131,31 @@ def test_another_kind_of_file_is_named(tmp_path: Path, names: list[str], words: 
     refused(save(tmp_path, {name: torch.zeros(1) for name in names}), *words)
 
 
-def test_an_inpainting_model_is_named(good: Tensors, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("channels", "words"), [(5, ["depth"]), (7, ["reads 7 channels", "9 (inpainting)"])])
+def test_a_unet_that_reads_other_channels_is_named(
+    good: Tensors, tmp_path: Path, channels: int, words: list[str]
+) -> None:
     name = f"{UNET}input_blocks.0.0.weight"
-    nine = torch.zeros(good[name].shape[0], 9, 3, 3)
-    refused(save(tmp_path, good | {name: nine}), "inpainting", "9")
+    refused(save(tmp_path, good | {name: torch.zeros(good[name].shape[0], channels, 3, 3)}), *words)
+
+
+@pytest.mark.parametrize(("family", "width"), [("sd1", 768), ("sd2", 1024), ("sdxl", 2048), ("sdxl_refiner", 1280)])
+def test_a_missing_text_encoder_is_named_with_the_remedy(
+    good: Tensors, tmp_path: Path, family: str, width: int
+) -> None:
+    tensors = {name: tensor for name, tensor in good.items() if not name.startswith(TEXT)}
+    key = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    path = save(tmp_path, tensors | {key: torch.zeros(16, width)})
+    refused(path, "no text encoder", "full checkpoint")
+
+
+def test_an_sdxl_without_its_second_text_encoder_says_which(tmp_path: Path) -> None:
+    structure = FAMILIES["sdxl"]
+    tensors = small.original_tensors(structure, small.make_networks(structure))
+    lacking = {name: value for name, value in tensors.items() if not name.startswith("conditioner.embedders.1.")}
+    refused(save(tmp_path, lacking), "second text encoder (OpenCLIP bigG)")
+    other = {name: value for name, value in tensors.items() if not name.startswith("conditioner.embedders.0.")}
+    refused(save(tmp_path, other), "no text encoder")
 
 
 def test_a_missing_vae_is_named_with_the_remedy(good: Tensors, tmp_path: Path) -> None:
@@ -213,7 +235,8 @@ def test_a_vae_that_is_none(good: Tensors, tmp_path: Path) -> None:
         (None, ["model_index.json"]),
         ("{", ["not JSON"]),
         ("[]", ["no configuration"]),
-        ('{"_class_name": "StableDiffusionXLPipeline"}', ["StableDiffusionXLPipeline"]),
+        ('{"_class_name": "StableDiffusion3Pipeline"}', ["StableDiffusion3Pipeline", "1, 2 and XL"]),
+        ('{"_class_name": "StableDiffusionXLPipeline"}', ["config.json"]),
         ('{"_class_name": "StableDiffusionPipeline"}', ["config.json"]),
     ],
 )
