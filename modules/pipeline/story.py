@@ -15,7 +15,7 @@ from modules.images import decode_picture, resize_image
 from modules.models import Model, Pass, decode
 from modules.models import encode as encode_pixels
 from modules.prompt import ParsedPrompt
-from modules.sampling import Context, Course, Guidance, ImageNoise, Predict, Step, plot_course
+from modules.sampling import Context, Course, Guidance, ImageNoise, Predict, Prompted, Step, plot_course
 
 from .applied import apply_networks, load_networks, load_words
 from .infotext import Hashes, describe_picture
@@ -85,7 +85,8 @@ class _Job:
             with live.on(Pass.UNCOND):
                 unconds = self.encode(model, batch.negatives, words.negative)
             apart = (lambda: live.on(Pass.UNCOND)) if live.splits_guidance else None
-            guidance = Guidance(_predictor(model), conds, unconds, self.plan.cfg_scale, apart=apart)
+            prompted = Prompted(_predictor(model), conds, unconds, apart=apart)
+            guidance = Guidance(prompted, self.plan.cfg_scale)
 
             noise = self.noise(batch, model)
             x = course.start(noise.first(), self.init_latents(batch, model))  # (B, 4, H/8, W/8)

@@ -12,7 +12,15 @@ import torch
 from modules.params import SAMPLERS, UnknownName, find_sampler
 
 from . import samplers
-from .denoisers import Denoise, Guided, Prediction, consistency_view, sigma_view, timestep_view
+from .denoisers import (
+    Denoise,
+    Guided,
+    Perspective,
+    Prediction,
+    consistency_view,
+    sigma_view,
+    timestep_view,
+)
 from .levels import NoiseLevels
 from .noise import ImageNoise
 from .samplers import Step, StepNoise
@@ -20,6 +28,7 @@ from .schedules import sigmas as schedule_sigmas
 
 SigmaSampler = Callable[[Denoise, torch.Tensor, Sequence[float], StepNoise], Iterator[Step]]
 STRONGEST = 0.999  # a denoising strength of 1 counts as this
+TRAINED = 1000  # timesteps of every model
 LONGEST = 100_000  # steps of a schedule that is walked in part
 
 
@@ -75,8 +84,9 @@ def plot_course(
     """
     info, named = find_sampler(sampler)
     total, walked = (steps, None) if strength is None else img2img_steps(steps, strength, exactly=exactly)
+    calls = (walked or total) * (2 if info.second_order else 1)
     if info.name in TIMESTEP_SAMPLERS:
-        return _timestep_course(info.name, total, walked, alphas_cumprod, prediction)
+        return _timestep_course(info.name, total, walked, alphas_cumprod, prediction, calls)
     if info.name not in SIGMA_SAMPLERS:
         raise UnknownName("Sampler", sampler, (known.name for known in SAMPLERS))
     walker = SIGMA_SAMPLERS[info.name]
@@ -89,7 +99,7 @@ def plot_course(
         schedule = info.default_schedule
     path = schedule_sigmas(schedule, total, levels)
     left_out = 0 if walked is None else total - walked
-    return SigmaCourse(walker, levels, prediction, path[left_out:], span=(path[-2], path[0]))
+    return SigmaCourse(walker, levels, prediction, path[left_out:], calls, span=(path[-2], path[0]))
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,8 @@ class SigmaCourse:
     levels: NoiseLevels
     prediction: Prediction
     sigmas: tuple[float, ...]
+    calls: int
+    """How many calls of the model the run counts as (P033)."""
     span: tuple[float, float]
     """The lowest and highest sigma of the whole schedule: the time over which Brownian noise runs."""
 
@@ -112,9 +124,13 @@ class SigmaCourse:
         return scaled if init is None else init + scaled
 
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
-        view = consistency_view if self.walker.consistency else sigma_view
-        denoise = view(guided, self.levels, self.prediction)
+        view = consistency_view(self.levels) if self.walker.consistency else sigma_view(self.levels, self.prediction)
+        denoise = guided.through(Perspective(view, self.calls, self._elapsed))
         return self.walker.sampler(denoise, x, self.sigmas, self._step_noise(noise))
+
+    def _elapsed(self, sigma: float) -> float:
+        nearest = int((self.levels.sigmas - sigma).abs().argmin())
+        return (TRAINED - 1 - nearest) / TRAINED
 
     def _step_noise(self, noise: ImageNoise) -> StepNoise:
         if self.walker.noise == "brownian":
@@ -133,6 +149,8 @@ class TimestepCourse:
     """The timestep at which a picture's latents are mixed with noise: one above the first of `timesteps`."""
     alphas_cumprod: tuple[float, ...]
     prediction: Prediction
+    calls: int
+    """How many calls of the model the run counts as."""
 
     @property
     def steps(self) -> int:
@@ -145,12 +163,17 @@ class TimestepCourse:
         return init * alpha**0.5 + noise * (1 - alpha) ** 0.5
 
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
-        predict_noise = timestep_view(guided, self.alphas_cumprod, self.prediction)
+        view = timestep_view(self.alphas_cumprod, self.prediction)
+        predict_noise = guided.through(Perspective(view, self.calls, _elapsed, blends_first=True))
         return self.sampler(predict_noise, x, self.timesteps, self.alphas_cumprod, lambda t, t_next: noise.next())
 
 
+def _elapsed(timestep: float) -> float:
+    return (TRAINED - 1 - int(timestep)) / TRAINED
+
+
 def _timestep_course(
-    sampler: str, total: int, walked: int | None, alphas_cumprod: torch.Tensor, prediction: Prediction
+    sampler: str, total: int, walked: int | None, alphas_cumprod: torch.Tensor, prediction: Prediction, calls: int
 ) -> TimestepCourse:
     alphas = tuple(alphas_cumprod.detach().double().cpu().tolist())
     rising = ddim_timesteps(total, len(alphas))
@@ -158,7 +181,7 @@ def _timestep_course(
     if walked is not None:  # as A1111: noise of one timestep, and the walk starts from the timestep below it
         entry = rising[min(walked, len(rising)) - 1]
         rising = rising[: walked - 1]
-    return TimestepCourse(TIMESTEP_SAMPLERS[sampler], rising[::-1], entry, alphas, prediction)
+    return TimestepCourse(TIMESTEP_SAMPLERS[sampler], rising[::-1], entry, alphas, prediction, calls)
 
 
 def ddim_timesteps(steps: int, trained: int = 1000) -> tuple[int, ...]:

@@ -1,64 +1,119 @@
-"""The views of a model that samplers walk by. All make one promise: what comes back has guidance in it already.
+"""The views of a model that samplers walk by: x0 behind noise of some strength, or the noise at a timestep.
 
-Each view is linear in the model's output, and guidance is a sum whose weights add up to 1, so guiding the output itself
-is the same as guiding what the view makes of it.
+A view turns `Predict` into a `Seen`; guidance then mixes what is seen, as A1111 does. Scalars are rounded to float32
+before they meet a tensor, as A1111's are: a consistency model under strong guidance amplifies the last bit
+30,000 times.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
+import numpy as np
 import torch
 
+from .context import Context, Predict
 from .levels import NoiseLevels
 
 Prediction = Literal["epsilon", "v"]
-Guided = Callable[[torch.Tensor, float], torch.Tensor]
-"""`(x scaled to the model's own range, timestep) -> the model's output`, guided."""
 Denoise = Callable[[torch.Tensor, float], torch.Tensor]
-"""`(x, sigma) -> x0`: the picture that the model sees behind noise of that strength."""
-PredictNoise = Callable[[torch.Tensor, int], torch.Tensor]
-"""`(x, timestep) -> eps`: the noise that the model sees in x."""
+"""`(x, sigma) -> x0`: the picture that the guided model sees behind noise of that strength."""
+PredictNoise = Callable[[torch.Tensor, float], torch.Tensor]
+"""`(x, timestep) -> eps`: the noise that the guided model sees in x."""
+Seen = Callable[[torch.Tensor, float, Context], torch.Tensor]
+"""`(x (N, C, H, W), sigma or timestep, context of N) -> x0 or eps of each row`, without guidance."""
+View = Callable[[Predict], Seen]
 
-SIGMA_DATA = 0.5
+LCM_SIGMA_DATA = 0.5
 LCM_TIMESTEP_SCALE = 10.0
 
 
-def sigma_view(guided: Guided, levels: NoiseLevels, prediction: Prediction) -> Denoise:
+class Denoiser(Protocol):
+    """A guided model under a view: a `Denoise` or a `PredictNoise`."""
+
+    def __call__(self, x: torch.Tensor, at: float) -> torch.Tensor:
+        """x0 or eps (B, C, H, W) at a sigma or timestep, with guidance in it."""
+
+    def both(self, x: torch.Tensor, at: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, and what the negative prompt alone makes of x."""
+
+
+@dataclass(frozen=True)
+class Perspective:
+    """How a sampler looks at the model over a whole run."""
+
+    view: View
+    calls: int
+    """How many calls the run counts as; what happens at a share of the run is timed by it."""
+    elapsed: Callable[[float], float]
+    """The share of the model's timesteps, from the noisiest, that lie behind a sigma or timestep."""
+    blends_first: bool = False
+    """Whether the original of an inpainted picture goes into x before the model sees it, not into x0 afterwards."""
+    scale: float = 1.0
+    """Multiplies the strength of guidance."""
+
+
+class Guided(Protocol):
+    """A model with its prompts, as a course asks for it."""
+
+    def through(self, perspective: Perspective) -> Denoiser:
+        """The guided model as a sampler sees it."""
+
+
+def sigma_view(levels: NoiseLevels, prediction: Prediction) -> View:
     """x0 at any sigma (Karras et al. 2022, arXiv:2206.00364, table 1; v: Salimans and Ho 2022, arXiv:2202.00512)."""
 
-    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-        total = sigma**2 + 1
-        output = guided(x / math.sqrt(total), levels.timestep(sigma))
-        if prediction == "v":
-            return x / total - output * (sigma / math.sqrt(total))
-        return x - output * sigma
+    def view(predict: Predict) -> Seen:
+        def denoise(x: torch.Tensor, sigma: float, context: Context) -> torch.Tensor:
+            single = np.float32(sigma)
+            total = single * single + np.float32(1)
+            root = np.sqrt(total)
+            output = predict(x * float(1 / root), levels.timestep(sigma), context)
+            if prediction == "v":
+                return output * float(-single / root) + x * float(1 / total)
+            return x - output * float(single)
 
-    return denoise
+        return denoise
 
-
-def consistency_view(guided: Guided, levels: NoiseLevels, prediction: Prediction) -> Denoise:
-    """x0 as a latent consistency model gives it: blended with x near the end (Luo et al. 2023, arXiv:2310.04378)."""
-    plain = sigma_view(guided, levels, prediction)
-
-    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-        time = levels.timestep(sigma) * LCM_TIMESTEP_SCALE
-        keep = SIGMA_DATA**2 / (time**2 + SIGMA_DATA**2)
-        return plain(x, sigma) * (time / math.sqrt(time**2 + SIGMA_DATA**2)) + x * keep
-
-    return denoise
+    return view
 
 
-def timestep_view(guided: Guided, alphas_cumprod: Sequence[float], prediction: Prediction) -> PredictNoise:
-    """The noise at whole timesteps, x in the model's own range (Ho et al. 2020, arXiv:2006.11239)."""
+def consistency_view(levels: NoiseLevels) -> View:
+    """x0 as a latent consistency model gives it: blended with x near the end (Luo et al. 2023, arXiv:2310.04378).
 
-    def predict_noise(x: torch.Tensor, timestep: int) -> torch.Tensor:
-        output = guided(x, float(timestep))
-        if prediction == "v":
-            alpha = alphas_cumprod[timestep]
-            return output * math.sqrt(alpha) + x * math.sqrt(1 - alpha)
-        return output
+    As in A1111, whatever the model was trained to predict counts as noise.
+    """
 
-    return predict_noise
+    def view(predict: Predict) -> Seen:
+        plain = sigma_view(levels, "epsilon")(predict)
+
+        def denoise(x: torch.Tensor, sigma: float, context: Context) -> torch.Tensor:
+            time = np.float32(levels.timestep(sigma) * LCM_TIMESTEP_SCALE)
+            total = time * time + np.float32(LCM_SIGMA_DATA**2)
+            keep = np.float32(LCM_SIGMA_DATA**2) / total
+            return plain(x, sigma, context) * float(time / np.sqrt(total)) + x * float(keep)
+
+        return denoise
+
+    return view
+
+
+def timestep_view(alphas_cumprod: Sequence[float], prediction: Prediction) -> View:
+    """The noise at timesteps, x in the model's own range (Ho et al. 2020, arXiv:2006.11239).
+
+    Between two whole timesteps the noise level is that of the lower, as in A1111.
+    """
+
+    def view(predict: Predict) -> Seen:
+        def predict_noise(x: torch.Tensor, timestep: float, context: Context) -> torch.Tensor:
+            output = predict(x, float(timestep), context)
+            if prediction == "v":
+                alpha = alphas_cumprod[int(timestep)]
+                return output * float(np.float32(alpha**0.5)) + x * float(np.float32((1 - alpha) ** 0.5))
+            return output
+
+        return predict_noise
+
+    return view

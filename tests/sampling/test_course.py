@@ -8,7 +8,7 @@ from modules.params import SAMPLERS, SCHEDULES, UnknownName
 from modules.sampling import ImageNoise, SigmaCourse, plot_course
 from modules.sampling.course import img2img_steps
 
-from .conftest import golden
+from .conftest import Unguided, golden
 
 NAMES = {sampler.name for sampler in SAMPLERS}
 LABELS = {schedule.label for schedule in SCHEDULES}
@@ -51,7 +51,7 @@ def test_the_model_is_asked_at_the_references_timesteps(case: dict, alphas_cumpr
         exactly=case["opts"].get("img2img_fix_steps", False),
     )
     noise = ImageNoise([1], (4, 8, 8))
-    steps = list(course.walk(guided, course.start(noise.first()), noise))
+    steps = list(course.walk(Unguided(guided), course.start(noise.first()), noise))
     assert [step.index for step in steps] == list(range(course.steps))
     calls = case["unet_t"]
     each = len(calls) // len(asked)  # prompts of different lengths make more than one call a step

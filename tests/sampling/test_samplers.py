@@ -20,6 +20,8 @@ from modules.sampling.samplers import (
     lcm,
 )
 
+from .conftest import Unguided
+
 MEAN, SPREAD = 0.7, 0.5
 LEVELS = NoiseLevels.of_model(torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000).double() ** 2, 0))
 SIGMAS = LEVELS.sigmas.tolist()
@@ -143,7 +145,7 @@ def test_a_walk_can_be_left_after_any_step(sampler: str, alphas_cumprod: torch.T
 
     course = plot_course(sampler, "Automatic", 8, alphas_cumprod)
     noise = ImageNoise([1], (4, 8, 8))
-    walk = course.walk(guided, course.start(noise.first()), noise)
+    walk = course.walk(Unguided(guided), course.start(noise.first()), noise)
     next(walk), next(walk)
     walk.close()
     assert len(calls) == 2
