@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modules.models import Model, read_pickled, read_weights
+from modules.models import Model, bare, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
 from modules.networks.families import CONTEXT_WIDTHS
 from modules.networks.image_embedding import IMAGE_SUFFIXES, read_image
@@ -126,7 +126,7 @@ def _rows(path: Path, name: str, value: Any) -> torch.Tensor:
 
 
 def _widths(model: Model) -> dict[str, int]:
-    encoders = {CLIP_L: model.text_encoder, CLIP_G: getattr(model, "text_encoder_2", None)}
+    encoders = {CLIP_L: bare(model, "text_encoder"), CLIP_G: bare(model, "text_encoder_2")}
     return {name: int(encoder.config.hidden_size) for name, encoder in encoders.items() if encoder is not None}
 
 

@@ -11,6 +11,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "sd1": "SD 1",
         "sd2": "SD 2",
         "sdxl": "SDXL",
+        "sdxl_refiner": "SDXL refiner",
         "sd3": "SD 3",
         "flux": "Flux",
         "wan": "Wan",
@@ -20,7 +21,9 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
 )
 """Short name -> the name that a person knows."""
 
-WITH_AN = frozenset({"sd1", "sd2", "sdxl", "sd3"})
+WITH_AN = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "sd3"})
+KIN: Mapping[str, tuple[str, ...]] = MappingProxyType({"sdxl_refiner": ("sdxl",)})
+"""Families whose networks are tried on another: the refiner has one of SDXL's two text encoders."""
 CONTEXT_WIDTHS: Mapping[int, str] = MappingProxyType({768: "sd1", 1024: "sd2", 2048: "sdxl"})
 """The width of the text that a UNet reads."""
 

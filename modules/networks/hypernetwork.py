@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from modules.models import ContextPatch, Model, Pass, read_pickled
+from modules.models import ContextPatch, Model, Pass, bare, read_pickled
 from modules.networks.errors import NetworkMisfit
 from modules.networks.families import CONTEXT_WIDTHS
 from modules.networks.tensors import Identity, identity, owned
@@ -96,9 +96,10 @@ class Hypernetwork:
 
         None at strength 0. Raises NetworkMisfit where the model has no such width, or not that of its text.
         """
-        text, made_for = int(model.unet.config.cross_attention_dim), self._family()
+        unet = bare(model, "unet")
+        text, made_for = int(unet.config.cross_attention_dim), self._family()
         foreign = made_for not in ("", model.family)
-        if foreign or not self.bends.keys() & {text, *model.unet.config.block_out_channels}:
+        if foreign or not self.bends.keys() & {text, *unet.config.block_out_channels}:
             because = f"it changes widths of {', '.join(map(str, sorted(self.bends)))}, the model's text has {text}"
             raise NetworkMisfit(self.name, made_for=made_for, model=model.family, because=because)
         if multiplier == 0:

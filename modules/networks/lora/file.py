@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 
 from modules.models import Model, Pass, WeightPatch, read_weights
 from modules.networks.embedding import Embedding, bundled_embeddings
 from modules.networks.errors import NetworkMisfit
-from modules.networks.families import CONTEXT_WIDTHS, family_of_metadata, family_of_names
+from modules.networks.families import CONTEXT_WIDTHS, KIN, family_of_metadata, family_of_names
 from modules.networks.lora.changes import Misshapen, Parts
+from modules.networks.lora.fitting import Fitting, fit
 from modules.networks.lora.layer import Layer
-from modules.networks.lora.names import LayerName, layer_name, layer_names, split_key
+from modules.networks.lora.names import TEXT_ENCODER, TEXT_ENCODER_2, UNET, split_key
 from modules.networks.lora.peft import with_alpha
 from modules.networks.tensors import Identity, identity, owned
 from modules.params import BadFile
@@ -47,6 +48,8 @@ class Lora:
     family: str
     """What its layers were made for, where they tell; else ""."""
     nbytes: int
+    _fittings: WeakKeyDictionary[Model, Fitting] = field(default_factory=WeakKeyDictionary)
+    """What was found out about the models that it was used on."""
 
     @property
     def name(self) -> str:
@@ -60,31 +63,16 @@ class Lora:
         `dyn` keeps only the first ranks of plain LoRA layers. What does not fit is left out and named; where nothing
         fits, or the layers are those of another family, raises NetworkMisfit.
         """
-        if self.family and self.family != model.family:
+        if self.family and self.family not in (model.family, *KIN.get(model.family, ())):
             raise NetworkMisfit(self.name, made_for=self.family, model=model.family)
-        names = layer_names(model)
-        places = {name: _place(model, names, name, layer) for name, layer in self.layers.items()}
-        fitting = {name: place for name, place in places.items() if place}
-        if not fitting:
+        if model not in self._fittings:
+            self._fittings[model] = fit(model, self.layers)
+        fitting = self._fittings[model]
+        if not fitting.seats:
             raise self._misfit(model)
-        strength = {"unet": te if unet is None else unet}
-        patches = [
-            patch
-            for name, place in fitting.items()
-            if (gain := strength.get(place.partition(".")[0], te)) != 0
-            for patch in self._layer_patches(name, place, gain, dyn, on)
-        ]
-        return LoraPatches(tuple(patches), tuple(name for name in self.layers if name not in fitting))
-
-    def _layer_patches(
-        self, name: str, place: str, strength: float, dyn: int | None, on: Pass
-    ) -> Iterable[WeightPatch]:
-        layer = self.layers[name]
-        key = (self.identity, name, strength, dyn)
-        if layer.change is not None:
-            yield WeightPatch(f"{place}.weight", partial(layer.weight_delta, strength=strength, dyn=dyn), key, on)
-        if layer.bias is not None:
-            yield WeightPatch(f"{place}.bias", partial(layer.bias_delta, strength=strength), key, on)
+        strengths = {UNET: te if unet is None else unet, TEXT_ENCODER: te, TEXT_ENCODER_2: te}
+        patches = tuple(fitting.patches(self.identity, strengths, dyn, on))
+        return LoraPatches(patches, tuple(name for name in self.layers if name not in fitting.seats))
 
     def _misfit(self, model: Model) -> NetworkMisfit:
         made_for = self.family or family_of_metadata(self.metadata)
@@ -133,20 +121,6 @@ def _layer(path: Path, name: str, parts: Parts) -> Layer:
         return Layer.from_parts(parts)
     except Misshapen as error:
         raise BadFile(path, f"is no LoRA that can be read: {name} has {error}. Download it again.") from error
-
-
-def _place(model: Model, places: Mapping[LayerName, str], name: str, layer: Layer) -> str | None:
-    """The dotted name of the layer on the model, or None where there is none that it fits."""
-    meant = layer_name(name)
-    place = places.get(meant) if meant else None
-    if place is None:
-        return None
-    network, _, path = place.partition(".")
-    module = getattr(model, network).get_submodule(path)
-    if layer.bias is not None and not hasattr(module, "bias"):
-        return None
-    bias = getattr(module, "bias", None)
-    return place if layer.fits(module.weight.shape, bias=None if bias is None else bias.shape) else None
 
 
 def _family(tensors: Mapping[str, Parts]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from modules.models import Thin
 from modules.networks.lora.changes import Change, Misshapen, Parts, check_rank, on
 from modules.networks.lora.direct import FullChange, NormChange, ScalingChange
 from modules.networks.lora.glora import GeneralChange
@@ -16,7 +17,9 @@ from modules.networks.lora.lokr import KroneckerChange
 from modules.networks.lora.magnitude import Magnitude
 from modules.networks.lora.oft import ButterflyChange, RotationChange
 
-LATENT_CHANNELS, INPAINTING_CHANNELS = 4, 9
+LATENT_CHANNELS = 4
+WIDER_CHANNELS = (8, 9)
+"""Of a first layer that reads a picture beside the latents: instruct-pix2pix and inpainting."""
 KINDS: tuple[type[Change], ...] = (
     TuckerChange,
     LinearChange,
@@ -89,15 +92,29 @@ class Layer:
             return delta
         return functional.pad(delta, (0, 0, 0, 0, 0, original.shape[1] - narrow.shape[1]))
 
+    def is_of_rows(self, rows: int) -> bool:
+        """Whether each `rows` rows of the changed weight depend on these rows of the original alone."""
+        if isinstance(self.change, RotationChange):
+            return rows % self.change.blocks.shape[1] == 0
+        return self.magnitude is None and not isinstance(self.change, ButterflyChange)
+
+    def thin(self, weight: torch.Size, strength: float, dyn: int | None) -> Thin | None:
+        """The difference to a weight of that shape as two thin matrices; None where it is more than their product."""
+        plain = isinstance(self.change, LinearChange | TuckerChange) and self.addition is None
+        if not plain or self.magnitude is not None or self._shape(weight) != weight:
+            return None
+        assert isinstance(self.change, LinearChange | TuckerChange)
+        return Thin(*self.change.thin(dyn), self.scale * strength)
+
     def bias_delta(self, original: torch.Tensor, strength: float) -> torch.Tensor:
         """The float32 difference to the bias; the scale is the weight's alone."""
         assert self.bias is not None
         return on(self.bias, original) * strength
 
     def _shape(self, weight: torch.Size) -> torch.Size:
-        """The part of a weight that it changes: of an inpainting model's first layer the four latent channels."""
-        inpainting = len(weight) == 4 and weight[1] == INPAINTING_CHANNELS
-        if not inpainting or self.change is None or self.change.fits(weight):
+        """The part of a weight that it changes: of a first layer that reads more, the four latent channels (D043)."""
+        is_wider = len(weight) == 4 and weight[1] in WIDER_CHANNELS
+        if not is_wider or self.change is None or self.change.fits(weight):
             return weight
         return torch.Size((weight[0], LATENT_CHANNELS, *weight[2:]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Self
 
 import torch
@@ -38,9 +39,12 @@ class LinearChange:
     def fits(self, shape: torch.Size) -> bool:
         return (self.up.shape[0], self.down.shape[1]) == (shape[0], shape[1:].numel())
 
+    def thin(self, dyn: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two matrices, cut to their first `dyn` ranks."""
+        return self.up[:, :dyn], self.down[:dyn]
+
     def delta(self, original: torch.Tensor, gain: float, dyn: int | None) -> torch.Tensor:
-        up, down = self.up[:, :dyn], self.down[:dyn]
-        up, down = on(up, original), on(down, original)
+        up, down = (on(matrix, original) for matrix in self.thin(dyn))
         if up.numel() < down.numel():
             return (up * gain) @ down
         return up @ (down * gain)
@@ -80,9 +84,18 @@ class TuckerChange:
     def fits(self, shape: torch.Size) -> bool:
         return (self.up.shape[0], self.down.shape[1], *self.mid.shape[2:]) == tuple(shape)
 
-    def delta(self, original: torch.Tensor, gain: float, dyn: int | None) -> torch.Tensor:
+    def thin(self, dyn: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(O, rank) and (rank, I k k): the kernel multiplied into `down` once."""
         del dyn  # the ancestor cuts plain LoRA only, and pictures were made with that
-        return tucker(on(self.mid, original), on(self.up, original).T * gain, on(self.down, original))
+        return self.up, self._core
+
+    @cached_property
+    def _core(self) -> torch.Tensor:
+        return torch.einsum("rskl,si->rikl", self.mid.float(), self.down.float()).flatten(1)
+
+    def delta(self, original: torch.Tensor, gain: float, dyn: int | None) -> torch.Tensor:
+        up, core = (on(matrix, original) for matrix in self.thin(dyn))
+        return (up * gain) @ core
 
 
 def tucker(core: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

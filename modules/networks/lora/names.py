@@ -8,13 +8,12 @@ own name with underscores, which `layer_names` lists for a loaded model under bo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from modules.models import Model
+from modules.models import Model, bare
 
 UNET, TEXT_ENCODER, TEXT_ENCODER_2 = "unet", "text_encoder", "text_encoder_2"
 
@@ -37,8 +36,6 @@ PARTS: Mapping[str, str] = {
             ".lora_mid": "mid",
             ".lora_B": "up",
             ".lora_A": "down",
-            ".lora_B.default": "up",
-            ".lora_A.default": "down",
             ".lora.up": "up",
             ".lora.down": "down",
             "_lora.up": "up",
@@ -46,7 +43,6 @@ PARTS: Mapping[str, str] = {
             ".lora_linear_layer.up": "up",
             ".lora_linear_layer.down": "down",
             ".lora_magnitude_vector": "magnitude",
-            ".lora_magnitude_vector.default": "magnitude",
             ".a1": "a1",
             ".a2": "a2",
             ".b1": "b1",
@@ -67,26 +63,25 @@ PARTS: Mapping[str, str] = {
 """How a tensor's key ends, and what it then is for its layer."""
 
 ENDING = re.compile("(" + "|".join(map(re.escape, sorted(PARTS, key=len, reverse=True))) + ")$")
+ADAPTER = re.compile(r"(?:(?<=\.lora_[AB])|(?<=\.lora_magnitude_vector))\.(?!weight$)[^.]+(?=\.weight$|$)")
+"""The name of an adapter, which PEFT writes into the keys of a whole model's state."""
 
 PREFIXES: tuple[tuple[str, str], ...] = (
-    ("lora_unet_", UNET),
-    ("oft_unet_", UNET),
-    ("lycoris_unet_", UNET),
-    ("model_diffusion_model_", UNET),
-    ("diffusion_model_", UNET),
-    ("unet_", UNET),
+    *((prefix, UNET) for prefix in ("lora_unet_", "oft_unet_", "lycoris_unet_", "lora_prior_unet_")),
+    *((prefix, UNET) for prefix in ("model_diffusion_model_", "diffusion_model_", "unet_")),
     *(
         (prefix, TEXT_ENCODER_2)
         for prefix in (
-            *("lora_te2_", "lycoris_te2_", "text_encoder_2_", "text_encoders_clip_g_"),
-            "lycoris_text_encoder_2_",
+            *("lora_te2_", "lycoris_te2_", "lora_prior_te_", "text_encoder_2_", "lycoris_text_encoder_2_"),
+            *("text_encoders_clip_g_", "conditioner_embedders_1_"),
         )
     ),
     *(
         (prefix, TEXT_ENCODER)
         for prefix in (
             *("lora_te_", "lora_te1_", "lycoris_te_", "lycoris_te1_", "lycoris_text_encoder_", "text_encoder_"),
-            *("text_encoders_clip_l_", "lycoris_text_model_"),
+            *("text_encoders_clip_l_", "text_encoders_clip_h_", "cond_stage_model_", "conditioner_embedders_0_"),
+            "lycoris_text_model_",
         )
     ),
     ("lycoris_", UNET),
@@ -94,11 +89,17 @@ PREFIXES: tuple[tuple[str, str], ...] = (
 """Which network a key's beginning means, dots written as underscores; the first that fits has it."""
 
 WRAPPER = "base_model_model_"
+BARE_UNET = re.compile(r"(down_blocks|up_blocks|mid_block|conv_in|conv_out|time_embedding|add_embedding)_")
+BARE_TEXT = re.compile(r"text_model_(encoder|final_layer_norm|embeddings)_")
+"""The names that trainers wrote when they saved one network alone, without saying which."""
+TEXT_WRAPPERS = re.compile(r"^(\d_)?(model_)?(transformer_)?(text_model_)?(transformer_)?(?=\w)")
 OLD_ATTENTION = re.compile(r"_processor_to_(q|k|v|out)$")
+IN_PROJ = re.compile(r"_in_proj(_weight)?$")
 
 
 def split_key(key: str) -> tuple[str, str] | None:
     """The layer as the file names it, and the part of it that the key's tensor is; None for a key of no LoRA."""
+    key = ADAPTER.sub("", key)
     ending = ENDING.search(key)
     if ending is None or ending.start() == 0:
         return None
@@ -108,36 +109,92 @@ def split_key(key: str) -> tuple[str, str] | None:
 def layer_name(written: str) -> LayerName | None:
     """The layer that a file's name for it means, or None where it belongs to no network known here."""
     flat = written.replace(".", "_").removeprefix(WRAPPER)
+    if BARE_UNET.match(f"{flat}_"):
+        return _unet_layer(flat)
+    if BARE_TEXT.match(f"{flat}_"):
+        return LayerName(TEXT_ENCODER, _text_layer(flat))
     for prefix, network in PREFIXES:
         if not flat.startswith(prefix):
             continue
         layer = flat.removeprefix(prefix)
         if network != UNET:
-            return LayerName(network, layer.removeprefix("transformer_").removeprefix("text_model_"))
+            # SDXL's pooled text comes from its second encoder alone, whichever name its projection goes by
+            network = TEXT_ENCODER_2 if prefix == "lora_te_" and layer == PROJECTION else network
+            return LayerName(network, _text_layer(layer))
         if prefix == "oft_unet_" and not layer.startswith(("input_blocks_", "middle_block_", "output_blocks_")):
             return None  # the ancestor reads these names in the original scheme alone
-        return LayerName(network, OLD_ATTENTION.sub(_modern_attention, layer))
+        return _unet_layer(layer)
     return None
+
+
+def _unet_layer(layer: str) -> LayerName:
+    return LayerName(UNET, OLD_ATTENTION.sub(_modern_attention, layer))
+
+
+def _text_layer(layer: str) -> str:
+    return IN_PROJ.sub("_in_proj", TEXT_WRAPPERS.sub("", layer))
 
 
 def layer_names(model: Model) -> dict[LayerName, str]:
     """Every layer of the model that has a weight: from each name it may have to its dotted name on the model."""
     names: dict[LayerName, str] = {}
     for network in (UNET, TEXT_ENCODER, TEXT_ENCODER_2):
-        module = getattr(model, network, None)
+        module = bare(model, network)
         if module is None:
             continue
-        original = dict(_original_blocks(module)) if network == UNET else {}
+        other_names = _original_unet_names(module) if network == UNET else _openclip_names
         for name, layer in module.named_modules():
             if not isinstance(getattr(layer, "weight", None), nn.Parameter):
                 continue
             dotted = f"{network}.{name}"
-            names[LayerName(network, name.replace(".", "_").removeprefix("text_model_"))] = dotted
-            for block in _ancestors(name):
-                if block in original:
-                    rest = ORIGINAL_RESNET.get(name[len(block) + 1 :], name[len(block) + 1 :])
-                    whole = ".".join(filter(None, (original[block], rest)))
-                    names[LayerName(network, whole.replace(".", "_"))] = dotted
+            plain = name.replace(".", "_").removeprefix("text_model_")
+            names[LayerName(network, plain)] = dotted
+            for other in other_names(name):
+                names[LayerName(network, other.replace(".", "_"))] = dotted
+    return names
+
+
+def fused_names(names: Mapping[LayerName, str]) -> dict[LayerName, tuple[str, str, str]]:
+    """What OpenCLIP's attentions keep as one matrix, `in_proj`: the three layers that it is here, in its order."""
+    fused = {}
+    for name in names:
+        if name.network != UNET and name.layer.endswith("_attn_q_proj") and name.layer.startswith("resblocks_"):
+            q, k, v = (names[name._replace(layer=f"{name.layer[:-6]}{part}_proj")] for part in "qkv")
+            fused[name._replace(layer=f"{name.layer[:-6]}in_proj")] = (q, k, v)
+    return fused
+
+
+PROJECTION = "text_projection"
+OPENCLIP: Mapping[str, str] = {
+    "self_attn.q_proj": "attn.q_proj",
+    "self_attn.k_proj": "attn.k_proj",
+    "self_attn.v_proj": "attn.v_proj",
+    "self_attn.out_proj": "attn.out_proj",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+}
+"""The layers of a block, and what OpenCLIP calls them."""
+
+
+def _openclip_names(name: str) -> Iterator[str]:
+    match = re.search(r"encoder\.layers\.(\d+)\.(.+)$", name)
+    if match and match[2] in OPENCLIP:
+        yield f"resblocks.{match[1]}.{OPENCLIP[match[2]]}"
+    elif name.endswith("final_layer_norm"):
+        yield "ln_final"
+
+
+def _original_unet_names(unet: nn.Module) -> Callable[[str], Iterator[str]]:
+    original = dict(_original_blocks(unet))
+
+    def names(name: str) -> Iterator[str]:
+        for block in _ancestors(name):
+            if block in original:
+                rest = ORIGINAL_RESNET.get(name[len(block) + 1 :], name[len(block) + 1 :])
+                yield ".".join(filter(None, (original[block], rest)))
+
     return names
 
 
