@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest, parameters
 
-from .controls import control, element_id
+from .controls import control, with_same
 from .handlers import Handlers, Native
+from .starting import draw_inpainting, draw_start
 
 SETTINGS = ("CLIP_stop_at_last_layers", "randn_source", "emphasis")
 DICE = "\U0001f3b2"
 RECYCLE = "\u267b\ufe0f"
+HIRES_PASS = ("hr_sampler_name", "hr_scheduler")
+HIRES_PROMPTS = ("hr_prompt", "hr_negative_prompt")
+
+
+class Given(NamedTuple):
+    """What the controls of a form hold."""
+
+    fields: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    """Pictures to start from, and settings that a pasted text asked for."""
 
 
 @dataclass
 class Form:
-    """The controls of a task by parameter name; `picture` is img2img's input."""
+    """The controls of a task by parameter name; `inputs` are those that are no parameters."""
 
     task: str
     native: Native
     fields: dict[str, gr.components.Component] = field(default_factory=dict)
     settings: dict[str, gr.components.Component] = field(default_factory=dict)
-    picture: gr.Image | None = None
+    inputs: dict[str, gr.components.Component] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._request = parameters(Img2ImgRequest if self.task == "img2img" else Txt2ImgRequest)
@@ -35,14 +47,12 @@ class Form:
     @property
     def components(self) -> list[gr.components.Component]:
         """Everything a request is made of, in the order in which `values` reads it."""
-        return [*self.fields.values(), *self.settings.values(), *([self.picture] if self.picture else [])]
+        return [*self.fields.values(), *self.settings.values(), *self.inputs.values()]
 
-    def values(self, given: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any], str | None]:
-        """What was given for `components`, sorted into fields, settings and the picture's file."""
-        split = len(self.fields)
-        fields = dict(zip(self.fields, given[:split], strict=True))
-        settings = dict(zip(self.settings, given[split : split + len(self.settings)], strict=True))
-        return fields, settings, given[-1] if self.picture else None
+    def values(self, given: Sequence[Any]) -> Given:
+        """What was given for `components`, sorted."""
+        left = iter(given)
+        return Given(*(dict(zip(group, left, strict=False)) for group in (self.fields, self.settings, self.inputs)))
 
     def add(self, name: str, **options: Any) -> gr.components.Component:
         self.fields[name] = control(self._request[name], self.task, **options)
@@ -60,7 +70,7 @@ class Form:
     def draw_controls(self, handlers: Handlers) -> None:
         """Everything under the tab Generation."""
         if self.task == "img2img":
-            self._draw_picture()
+            draw_start(self)
         with gr.Row():
             self.add("sampler_name")
             self.add("scheduler")
@@ -72,21 +82,27 @@ class Form:
         self.add("cfg_scale", value=self.native.cfg_scale)
         if self.task == "img2img":
             self.add("denoising_strength")
+            draw_inpainting(self)
         self._draw_seed()
-        with gr.Accordion("More", open=False, elem_id=f"{self.task}_more"), gr.Row():
-            for name, value in handlers.defaults(SETTINGS).items():
-                self.add_setting(name, value=value)
-
-    def _draw_picture(self) -> None:
-        self.picture = gr.Image(
-            label="Picture to start from",
-            type="filepath",
-            sources=["upload", "clipboard"],
-            height=280,
-            elem_id=element_id(self.task, "init_images"),
+        if self.task == "txt2img":
+            self._draw_hires(handlers)
+        self._draw_refiner(handlers)
+        with gr.Accordion("More", open=False, elem_id=f"{self.task}_more"):
+            with gr.Row():
+                for name, value in handlers.defaults(SETTINGS).items():
+                    self.add_setting(name, value=value)
+            with gr.Row():
+                self.add("tiling")
+                if self.task == "img2img":
+                    self.add("image_cfg_scale", value=1.5)
+        self.inputs["overrides"] = gr.Dropdown(
+            choices=[],
+            value=[],
+            multiselect=True,
+            visible=False,
+            label="Settings of the pasted text, for this page's pictures",
+            elem_id=f"{self.task}_override_settings",
         )
-        modes = [("Just resize", 0), ("Crop and resize", 1), ("Resize and fill", 2)]
-        self.fields["resize_mode"] = gr.Radio(modes, value=0, label="Resize mode", elem_id="resize_mode")
 
     def _draw_size(self) -> None:
         with gr.Row():
@@ -103,3 +119,35 @@ class Form:
             recycle = gr.Button(RECYCLE, elem_id=f"{self.task}_reuse_seed", scale=1)
         dice.click(None, outputs=[seed], js="() => -1")
         recycle.click(None, js=f"() => window.tagbrush.reuseSeed('{self.task}')")
+        with gr.Accordion("Variations of a seed", open=False, elem_id=f"{self.task}_subseed_show"):
+            with gr.Row():
+                self.add("subseed")
+                self.add("subseed_strength")
+            with gr.Row():
+                self.add("seed_resize_from_w")
+                self.add("seed_resize_from_h")
+
+    def _draw_hires(self, handlers: Handlers) -> None:
+        with gr.Accordion("Hires. fix: a second pass at a larger size", open=False, elem_id="txt2img_hr"):
+            self.add("enable_hr", label="On")
+            with gr.Row():
+                self.add("hr_upscaler")
+                self.add("hr_second_pass_steps")
+            with gr.Row():
+                self.add("denoising_strength")
+                self.add("hr_scale")
+            with gr.Row():
+                self.add("hr_resize_x")
+                self.add("hr_resize_y")
+            with gr.Row():
+                self.add("hr_checkpoint_name", choices=[("The same", ""), *handlers.checkpoints()])
+                for name, choices in zip(HIRES_PASS, ("samplers", "schedules"), strict=True):
+                    self.add(name, choices=with_same(choices))
+            for name in HIRES_PROMPTS:
+                self.add(name, lines=1, placeholder="Empty: the same as above")
+
+    def _draw_refiner(self, handlers: Handlers) -> None:
+        title = "Refiner: another checkpoint for the last steps"
+        with gr.Accordion(title, open=False, elem_id=f"{self.task}_refiner"), gr.Row():
+            self.add("refiner_checkpoint", choices=[("None", ""), *handlers.checkpoints()])
+            self.add("refiner_switch_at")

@@ -16,11 +16,14 @@ from modules.images import whole_picture
 from modules.jobs import Jobs
 from modules.params import (
     DEFAULT_CFG,
+    BadRequest,
     Settings,
     TagbrushError,
     UnknownName,
+    describe_overrides,
     make_request,
     native_size,
+    read_overrides,
     request_from_infotext,
 )
 
@@ -49,27 +52,51 @@ class Handlers:
     jobs: Jobs
     catalogue: Catalogue
 
-    def submit(self, task: str, fields: Mapping[str, Any], settings: Mapping[str, Any], picture: str | None) -> str:
+    def submit(
+        self, task: str, fields: Mapping[str, Any], settings: Mapping[str, Any], inputs: Mapping[str, Any]
+    ) -> str:
         """Put a job into the queue; the text is empty, or says why there is none."""
         try:
             wanted = {name: value for name, value in fields.items() if value not in (None, "")}
             if task == "img2img":
-                if not picture:
-                    return "Choose a picture to start from: drop one into the box, or send one over from txt2img."
-                data = Path(picture).read_bytes()
-                whole_picture(data)
-                wanted["init_images"] = (self.jobs.add_input(data),)
-            wanted["override_settings"] = self._changed(settings)
+                wanted |= self._start(inputs)
+            wanted["override_settings"] = self._changed(read_overrides(inputs.get("overrides") or ()) | dict(settings))
             self.jobs.submit(make_request({"task": task, **wanted}))
         except TagbrushError as error:
             return str(error)
         return ""
 
+    def _start(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The request's pictures, from the tab that is open. Raises BadRequest where they are missing."""
+        match inputs.get("start") or "picture":
+            case "painted":
+                picture, mask = inputs.get("painted"), inputs.get("painted_mask")
+            case "uploaded":
+                picture, mask = self._stored(inputs.get("uploaded")), self._stored(inputs.get("uploaded_mask"))
+            case _:
+                picture, mask = self._stored(inputs.get("picture")), None
+                if picture:
+                    return {"init_images": (picture,)}
+        if not picture:
+            raise BadRequest("Choose a picture to start from: drop one into the box, or send one over from txt2img.")
+        if not mask:
+            raise BadRequest("There is no mask: paint over the part that is to be made anew, or use the tab img2img.")
+        return {"init_images": (picture,), "mask": mask}
+
+    def _stored(self, path: str | None) -> str | None:
+        """The id of a picture's file, stored; None where there is none. Raises BadPicture."""
+        if not path:
+            return None
+        data = Path(path).read_bytes()
+        whole_picture(data)
+        return self.jobs.add_input(data)
+
     def _changed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Only what differs from the settings in force, so that a request says what it means."""
         current = self.jobs.settings()
         given = {name: value for name, value in settings.items() if value is not None}
-        return {name: value for name, value in given.items() if value != getattr(current, name)}
+        wanted = current.overridden(given)
+        return {name: getattr(wanted, name) for name in given if getattr(wanted, name) != getattr(current, name)}
 
     def checkpoints(self) -> list[str]:
         """The names of the checkpoints that can be used; unlike titles they stay when a hash becomes known."""
@@ -91,20 +118,34 @@ class Handlers:
         return ""
 
     def pasted(self, task: str, text: str) -> tuple[dict[str, Any], dict[str, Any], str]:
-        """Fields, settings and a message for a text put into the prompt box; no text means the last picture's."""
+        """Fields, settings and a message for a text put into the prompt box; no text means the last picture's.
+
+        Settings that are as in force are left out, except the checkpoint, named where it is to be chosen (I017).
+        """
         text = text.strip() or self._last_infotext(task)
         if not text:
             return {}, {}, "Paste a picture's generation parameters into the prompt box first."
         pasted = request_from_infotext(text, task)
-        settings = dict(pasted.settings)
-        notices = list(pasted.notices)
-        if model := settings.pop("sd_model_checkpoint", None):
-            entry = self.catalogue.find_checkpoint(str(model))
+        settings, notices = dict(pasted.settings), list(pasted.notices)
+        current = self.jobs.settings()
+        model = str(settings.pop("sd_model_checkpoint", "") or "")
+        if model and not current.disable_weights_auto_swap:
+            entry = self.catalogue.find_checkpoint(model)
             if entry is None:
                 notices.append(f"The checkpoint this was made with ({model}) is not here; the chosen one stays.")
             else:
                 settings["sd_model_checkpoint"] = entry.relative
+        elif model and not self._is_chosen(model):
+            notices.append(f"This was made with the checkpoint {model}; the chosen one stays.")
         return dict(pasted.fields), settings, " ".join(notices)
+
+    def _is_chosen(self, model: str) -> bool:
+        entry, chosen = self.catalogue.find_checkpoint(model), self.checkpoint()
+        return entry is not None and chosen is not None and entry.path == chosen.path
+
+    def overrides(self, settings: Mapping[str, Any]) -> list[str]:
+        """Those settings that differ from the ones in force, as a person reads and removes them (U039)."""
+        return describe_overrides(self._changed(settings))
 
     def _last_infotext(self, task: str) -> str:
         pictures = (picture for job in self.jobs.list(20) if job.task == task for picture in job.pictures)

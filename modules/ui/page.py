@@ -14,6 +14,7 @@ from modules.jobs import Jobs
 
 from .form import SETTINGS, Form
 from .handlers import Handlers, Native
+from .starting import with_painting
 from .theme import theme
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def build(jobs: Jobs, catalogue: Catalogue) -> gr.Blocks:
             for task in ("txt2img", "img2img"):
                 with gr.Tab(task, id=task, elem_id=f"tab_{task}", render_children=True):
                     forms.append(_task_tab(Form(task, native), handlers, checkpoint, message))
+            with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo", render_children=True):
+                _html("<tb-pnginfo></tb-pnginfo>", "tb-pnginfo-box")
         _follow_checkpoint(handlers, forms, checkpoint, refresh, message, blocks)
         _receive_picture(handlers, forms[1], message)
         prompts = [form.fields[name] for form in forms for name in ("prompt", "negative_prompt")]
@@ -136,15 +139,17 @@ def _task_tab(form: Form, handlers: Handlers, checkpoint: gr.Dropdown, message: 
             _html(f'<tb-results task="{task}"></tb-results>', "tb-results-box")
     prompts = [form.fields["prompt"], form.fields["negative_prompt"]]
     clear.click(None, outputs=prompts, js="() => ['', '']")
-    generate.click(_submitter(form, handlers), form.components, [message], **HIDDEN).then(None, [message], js=SAY)
+    before = with_painting(form) if task == "img2img" else None
+    generate.click(_submitter(form, handlers), form.components, [message], js=before, **HIDDEN).then(
+        None, [message], js=SAY
+    )
     _bind_paste(form, handlers, paste, checkpoint, message)
     return form
 
 
 def _submitter(form: Form, handlers: Handlers) -> Callable[..., str]:
     def submit(*given: Any) -> str:
-        fields, settings, picture = form.values(given)
-        return handlers.submit(form.task, fields, settings, picture)
+        return handlers.submit(form.task, *form.values(given))
 
     return submit
 
@@ -158,10 +163,13 @@ def _bind_paste(
         if model:
             handlers.choose_checkpoint(model)
         updates = {form.fields[name]: value for name, value in fields.items() if name in form.fields}
-        updates |= {form.settings[name]: value for name, value in settings.items() if name in form.settings}
+        updates |= {form.settings[name]: settings.pop(name) for name in form.settings if name in settings}
+        others = handlers.overrides(settings)
+        updates[overrides] = gr.Dropdown(choices=others, value=others, visible=bool(others))
         return updates | ({checkpoint: model} if model else {}) | {message: said}
 
-    outputs = [*form.fields.values(), *form.settings.values(), checkpoint, message]
+    overrides = form.inputs["overrides"]
+    outputs = [*form.fields.values(), *form.settings.values(), overrides, checkpoint, message]
     paste.click(fill, [form.fields["prompt"]], outputs, **HIDDEN).then(None, [message], js=SAY)
 
 
@@ -204,7 +212,7 @@ def _receive_picture(handlers: Handlers, form: Form, message: gr.Textbox) -> Non
     def fill(url: str) -> dict[Any, Any]:
         image, fields, said = handlers.received(url)
         updates = {form.fields[name]: value for name, value in fields.items() if name in form.fields}
-        return updates | ({form.picture: image} if image else {}) | {message: said}
+        return updates | ({form.inputs["picture"]: image} if image else {}) | {message: said}
 
-    outputs = [*form.fields.values(), form.picture, message]
+    outputs = [*form.fields.values(), form.inputs["picture"], message]
     receive.click(fill, [source], outputs, **HIDDEN).then(None, [message], js=SAY)

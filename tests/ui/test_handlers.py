@@ -92,7 +92,7 @@ def test_element_ids_are_those_that_users_scripts_know() -> None:
 
 
 def test_generate_submits_what_the_controls_say(handlers: Handlers, jobs: FakeJobs) -> None:
-    said = handlers.submit("txt2img", {"prompt": "a cat", "steps": 7}, {"CLIP_stop_at_last_layers": 2}, None)
+    said = handlers.submit("txt2img", {"prompt": "a cat", "steps": 7}, {"CLIP_stop_at_last_layers": 2}, {})
     assert said == ""
     assert jobs.submitted == [
         Txt2ImgRequest(prompt="a cat", steps=7, override_settings={"CLIP_stop_at_last_layers": 2})
@@ -100,19 +100,19 @@ def test_generate_submits_what_the_controls_say(handlers: Handlers, jobs: FakeJo
 
 
 def test_settings_as_they_are_make_no_override(handlers: Handlers, jobs: FakeJobs) -> None:
-    handlers.submit("txt2img", {"prompt": "a cat"}, {"CLIP_stop_at_last_layers": 1, "randn_source": "NV"}, None)
+    handlers.submit("txt2img", {"prompt": "a cat"}, {"CLIP_stop_at_last_layers": 1, "randn_source": "NV"}, {})
     assert jobs.submitted[0].override_settings == {}
 
 
 def test_a_value_out_of_its_limits_comes_back_in_words(handlers: Handlers, jobs: FakeJobs) -> None:
-    assert "steps is 0" in handlers.submit("txt2img", {"steps": 0}, {}, None)
+    assert "steps is 0" in handlers.submit("txt2img", {"steps": 0}, {}, {})
     assert not jobs.submitted
 
 
 def test_img2img_stores_its_picture_first(handlers: Handlers, jobs: FakeJobs, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(picture)
-    assert handlers.submit("img2img", {"prompt": ""}, {}, str(picture)) == ""
+    assert handlers.submit("img2img", {"prompt": ""}, {}, {"picture": str(picture)}) == ""
     assert jobs.inputs == [picture.read_bytes()]
     assert jobs.submitted[0] == Img2ImgRequest(init_images=("0" * 64,))
 
@@ -120,7 +120,7 @@ def test_img2img_stores_its_picture_first(handlers: Handlers, jobs: FakeJobs, tm
 def test_img2img_stores_nothing_that_is_no_picture(handlers: Handlers, jobs: FakeJobs, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(b"bytes of something")
-    assert "no picture" in handlers.submit("img2img", {"prompt": ""}, {}, str(picture))
+    assert "no picture" in handlers.submit("img2img", {"prompt": ""}, {}, {"picture": str(picture)})
     assert not jobs.inputs
     assert not jobs.submitted
 
@@ -142,6 +142,40 @@ def test_the_first_usable_checkpoint_is_on_show_where_the_chosen_one_is_gone(
 
 def test_broken_checkpoints_are_not_offered(handlers: Handlers) -> None:
     assert handlers.checkpoints() == ["small.safetensors", "plain.ckpt"]
+
+
+@pytest.mark.parametrize("start", ["painted", "uploaded"])
+def test_inpainting_takes_the_picture_and_mask_of_the_open_tab(
+    handlers: Handlers, jobs: FakeJobs, tmp_path: Path, start: str
+) -> None:
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    given = {"start": start, "painted": "1" * 64, "painted_mask": "2" * 64}
+    given |= {"uploaded": str(picture), "uploaded_mask": str(picture), "picture": None}
+    assert handlers.submit("img2img", {"mask_blur": 2}, {}, given) == ""
+    expected = ("1" * 64, "2" * 64) if start == "painted" else ("0" * 64, "0" * 64)
+    assert jobs.submitted[0] == Img2ImgRequest(init_images=expected[:1], mask=expected[1], mask_blur=2)
+
+
+@pytest.mark.parametrize(("start", "words"), [("picture", "Choose a picture"), ("painted", "no mask")])
+def test_what_inpainting_lacks_is_said(handlers: Handlers, jobs: FakeJobs, start: str, words: str) -> None:
+    given = {"start": start, "painted": "1" * 64, "painted_mask": "", "picture": None}
+    assert words in handlers.submit("img2img", {}, {}, given)
+    assert not jobs.submitted
+
+
+def test_settings_of_a_pasted_text_are_shown_and_hold_for_the_job(handlers: Handlers, jobs: FakeJobs) -> None:
+    text = "a cat\nSteps: 5, Sampler: Euler, Seed: 3, Size: 64x64, ENSD: 31337, Eta: 0.5, RNG: NV"
+    _, settings, _ = handlers.pasted("txt2img", text)
+    shown = handlers.overrides(settings)
+    assert shown == ["ENSD: 31337", "Eta: 0.5"]
+    assert handlers.submit("txt2img", {"prompt": "a cat"}, {}, {"overrides": shown[:1]}) == ""
+    assert jobs.submitted[0].override_settings == {"eta_noise_seed_delta": 31337}
+
+
+def test_a_setting_that_does_not_exist_is_told(handlers: Handlers, jobs: FakeJobs) -> None:
+    assert 'Setting "Wibble"' in handlers.submit("txt2img", {}, {}, {"overrides": ["Wibble: 3"]})
+    assert not jobs.submitted
 
 
 def test_native_values_come_from_the_file_or_its_family() -> None:
@@ -176,7 +210,7 @@ def test_the_page_stays_small_enough_to_load_at_once(handlers: Handlers) -> None
         return build(handlers.jobs, handlers.catalogue)
 
     blocks = asyncio.run(built())
-    assert len(blocks.blocks) < 200
+    assert len(blocks.blocks) < 300
     ids = [block.elem_id for block in blocks.blocks.values() if getattr(block, "elem_id", None)]
     assert len(ids) == len(set(ids))
     for wanted in ("txt2img_prompt", "txt2img_neg_prompt", "txt2img_generate", "txt2img_interrupt", "txt2img_skip"):

@@ -32,6 +32,13 @@ export const post = (path, body) =>
     body: body === undefined ? undefined : JSON.stringify(body),
   });
 
+/** Store a picture's bytes; its id is what requests call it by. @param {Blob} blob @returns {Promise<{id: string, width: number, height: number}>} */
+export const storePicture = (blob) => request("/inputs", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: blob });
+
+/** Everything a picture's file says of itself. @param {Blob} blob @param {string} task */
+export const readPicture = (blob, task = "txt2img") =>
+  request(`/infotext/read?task=${task}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: blob });
+
 /** One page of a kind of files. @param {string} kind @param {Record<string, string | number>} query */
 export const searchCatalogue = (kind, query) =>
   get(`/catalogue/${kind}?${new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]))}`);

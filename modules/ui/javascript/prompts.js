@@ -57,6 +57,13 @@ function eachBox(use) {
   }
 }
 
+/** The task whose prompt box this is, or "". @param {EventTarget | null} target */
+export function taskOf(target) {
+  let found = "";
+  withBox(target, (task) => (found = task));
+  return found;
+}
+
 /** @param {EventTarget | null} target @param {(task: string, box: Box) => void} use */
 function withBox(target, use) {
   eachBox((task, box, area) => area === target && use(task, box));

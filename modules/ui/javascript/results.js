@@ -4,7 +4,8 @@
 import { make, Mounted } from "./element.js";
 import { activeJobs, isFinal, onChange, shownJob } from "./jobs.js";
 import { sendToImg2img, useSeed, useText } from "./handover.js";
-import { toast } from "./toasts.js";
+import { sendToInpaint } from "./inpaint.js";
+import { tell, toast } from "./toasts.js";
 
 const HINT = "Your picture appears here. Type what you want to see, click a card if you like, and press Generate.";
 
@@ -46,6 +47,9 @@ class Results extends Mounted {
       "div",
       { class: "tb-actions" },
       button("send_to_img2img", "To img2img", "Go on from this picture in img2img", () => this.withPicture(sendToImg2img)),
+      button("send_to_inpaint", "To inpaint", "Paint over a part of this picture and make it anew", () =>
+        this.withPicture((picture) => tell(sendToInpaint(picture))),
+      ),
       button("reuse_seed_of_picture", "Reuse seed", "Put this picture's seed into the seed box", () =>
         this.withPicture((picture) => useSeed(this.task, picture.seed)),
       ),
