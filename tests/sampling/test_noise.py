@@ -3,25 +3,100 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modules.params import TagbrushError
 from modules.sampling import ImageNoise, Source
+from modules.sampling.noise import slerp
 
 from .conftest import golden
 
 SHAPE = (4, 8, 8)
 
 
-def _plain(case: dict) -> bool:
-    return not {"subseeds", "seed_resize_from_h"} & case.keys()
+CASES = golden("rng.json")["image_rng"]
+GENERATED = golden("rng.json")["cpu"]
 
 
-@pytest.mark.parametrize("case", list(filter(_plain, golden("rng.json")["image_rng"])), ids=lambda case: case["key"])
-def test_image_noise_is_the_references(case: dict, golden_noise: Mapping[str, np.ndarray]) -> None:
+@pytest.mark.parametrize("case", CASES, ids=[case["key"] for case in CASES])
+def test_image_noise_is_the_references_bit_for_bit(case: dict, golden_noise: Mapping[str, np.ndarray]) -> None:
+    """Variations, other sizes, the eta noise seed delta, and each with both sources (U011)."""
+    extra = {key: case[key] for key in ("subseeds", "subseed_strength") if key in case}
+    if "seed_resize_from_w" in case:
+        extra["seed_resize_from"] = (case["seed_resize_from_w"], case["seed_resize_from_h"])
     delta = 31337 if case["key"].startswith("ensd") else 0
-    noise = ImageNoise(case["seeds"], case["shape"], case["source"], eta_delta=delta)
+    noise = ImageNoise(case["seeds"], case["shape"], case["source"], eta_delta=delta, **extra)
     drawn = np.stack([noise.first().numpy(), *(noise.next().numpy() for _ in range(case["calls"] - 1))])
     assert np.array_equal(drawn, golden_noise[case["key"]])
+
+
+@pytest.mark.parametrize("case", GENERATED, ids=[str(case["seed"]) for case in GENERATED])
+def test_a_seed_of_the_cpu_gives_the_numbers_of_the_reference(case: dict) -> None:
+    noise = ImageNoise([case["seed"]], case["shape"], "CPU").first()[0]
+    assert np.array_equal(noise.ravel()[:16].numpy(), np.float32(case["first16"]))
+
+
+def test_an_arc_between_two_noises_is_the_references(golden_noise: Mapping[str, np.ndarray]) -> None:
+    first, second = (ImageNoise([seed], SHAPE, "CPU").first()[0] for seed in (3, 4))
+    assert np.array_equal(slerp(first, second, 0.3).numpy(), golden_noise["slerp_0.3"])
+    assert np.array_equal(slerp(first, first + 1e-4, 0.3).numpy(), golden_noise["slerp_same"])
+
+
+@given(strength=st.floats(0.01, 0.99), height=st.integers(1, 12), seeds=st.tuples(st.integers(0), st.integers(0)))
+def test_a_variation_is_noise_whatever_the_size(strength: float, height: int, seeds: tuple[int, int]) -> None:
+    """One row has columns of one number each, between which there is no arc."""
+    noise = ImageNoise([seeds[0]], (4, height, 8), "CPU", subseeds=[seeds[1]], subseed_strength=strength)
+    assert noise.first().abs().max() < 10
+
+
+@pytest.mark.parametrize("source", ["NV", "CPU"])
+def test_the_ends_of_a_variation_are_the_two_noises(source: Source) -> None:
+    own, other = ImageNoise([1], SHAPE, source).first(), ImageNoise([2], SHAPE, source).first()
+    none = ImageNoise([1], SHAPE, source, subseeds=[2], subseed_strength=0.0)
+    whole = ImageNoise([1], SHAPE, source, subseeds=[2], subseed_strength=1.0)
+    assert torch.equal(none.first(), own)
+    torch.testing.assert_close(whole.first(), other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("source", ["NV", "CPU"])
+@pytest.mark.parametrize("resized", [None, (64, 64), (192, 32), (8, 8), (4, 4)], ids=str)
+def test_a_varied_or_resized_picture_of_a_batch_has_the_noise_it_has_alone(
+    source: Source, resized: tuple[int, int] | None
+) -> None:
+    extra = {"subseed_strength": 0.4, "seed_resize_from": resized, "eta_delta": 31337}
+    batch = ImageNoise([5, 5, 5], (4, 9, 7), source, subseeds=[6, 7, 8], **extra)
+    alone = ImageNoise([5], (4, 9, 7), source, subseeds=[7], **extra)
+    for draw in ("first", "next", "next"):
+        together, single = getattr(batch, draw)(), getattr(alone, draw)()
+        assert together.shape == (3, 4, 9, 7)
+        assert torch.equal(together[1], single[0])
+
+
+def test_a_smaller_noise_is_the_middle_and_a_larger_one_is_cut() -> None:
+    """Where a picture of another size has the same noise, the motif stays."""
+    small, large = ImageNoise([9], (4, 4, 12), "CPU").first(), ImageNoise([9], (4, 8, 6), "CPU")
+    resized = ImageNoise([9], (4, 8, 6), "CPU", seed_resize_from=(96, 32)).first()
+    assert torch.equal(resized[:, :, 2:6], small[:, :, :, 3:9])
+    assert torch.equal(resized[:, :, :2], large.first()[:, :, :2])
+
+
+def test_a_delta_changes_every_draw_but_the_first() -> None:
+    plain, moved, other = (
+        ImageNoise([seed], SHAPE, "NV", eta_delta=delta) for seed, delta in ((4, 0), (4, 96), (100, 0))
+    )
+    assert torch.equal(plain.first(), moved.first())
+    moved_next = moved.next()
+    assert not torch.equal(plain.next(), moved_next)
+    assert torch.equal(moved_next, other.next())
+
+
+@pytest.mark.parametrize("source", ["NV", "CPU"])
+def test_brownian_noise_knows_the_seed_alone(source: Source) -> None:
+    plain = ImageNoise([4], SHAPE, source)
+    varied = ImageNoise([4], SHAPE, source, subseeds=[5], subseed_strength=0.5, eta_delta=31337)
+    varied.first()
+    assert torch.equal(plain.brownian(0.1, 9)(9, 2.5), varied.brownian(0.1, 9)(9, 2.5))
 
 
 @pytest.mark.parametrize("source", ["NV", "CPU"])
