@@ -27,6 +27,7 @@ def assemble(options: Options) -> Services:
         lora_dir=options.lora_dir,
         hypernetwork_dir=options.hypernetwork_dir,
         embeddings_dir=options.embeddings_dir,
+        styles_files=options.styles_files,
     )
     store = JobStore(folders.database)
     bus = EventBus(store.events_after, store.last_event_id())

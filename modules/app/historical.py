@@ -35,7 +35,7 @@ IGNORED_WITH_VALUE = (
     "freeze-specific-settings", "gfpgan-dir", "gfpgan-model", "gfpgan-models-path", "gpu-device-id",
     "gradio-allowed-path", "gradio-auth-path", "localizations-dir", "ngrok", "ngrok-options", "ngrok-region",
     "no-gpu-memory-limit", "opt-sub-quad-chunk-threshold", "opt-sub-quad-kv-chunk-size",
-    "opt-sub-quad-q-chunk-size", "precision", "realesrgan-models-path", "scunet-models-path", "styles-file",
+    "opt-sub-quad-q-chunk-size", "precision", "realesrgan-models-path", "scunet-models-path",
     "sub-quad-chunk-threshold", "sub-quad-kv-chunk-size", "sub-quad-q-chunk-size", "subpath",
     "swinir-models-path", "textual-inversion-templates-dir", "theme", "timeout-keep-alive", "ui-config-file",
     "ui-settings-file", "vae-path",

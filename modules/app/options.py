@@ -46,6 +46,7 @@ class Options:
     embeddings_dir: Path | None = None
     hypernetwork_dir: Path | None = None
     vae_dir: Path | None = None
+    styles_files: tuple[Path, ...] = ()
     device: str = "auto"
     page: bool = True
     browser: bool = True
@@ -93,6 +94,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         embeddings_dir=_folder(arguments.embeddings_dir),
         hypernetwork_dir=_folder(arguments.hypernetwork_dir),
         vae_dir=_folder(arguments.vae_dir),
+        styles_files=tuple(path.expanduser().absolute() for path in arguments.styles_file),
         device=_device(arguments),
         page=not arguments.nowebui,
         browser=not (arguments.no_browser or arguments.nowebui),
@@ -159,6 +161,8 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
     add("--embeddings-dir", type=Path, metavar="DIR", help="another with embeddings")
     add("--hypernetwork-dir", type=Path, metavar="DIR", help="another with hypernetworks")
     add("--vae-dir", type=Path, metavar="DIR", help="another with VAEs")
+    add("--styles-file", type=Path, action="append", default=[], metavar="FILE",
+        help="styles instead of DATA_DIR/styles.csv; a pattern (styles/*.csv) too, and several times")  # fmt: skip
 
 
 class _Quiet(argparse.Action):

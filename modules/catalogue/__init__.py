@@ -8,6 +8,7 @@ from .headers import Header, read_header
 from .pickles import UnsafePickle, check_pickle, read_stubs
 from .previews import Preview
 from .stubs import Global, Opaque, TensorStub
+from .styles import StyleEntry, StyleFiles
 
 __all__ = [
     "KINDS",
@@ -23,6 +24,8 @@ __all__ = [
     "Opaque",
     "Prediction",
     "Preview",
+    "StyleEntry",
+    "StyleFiles",
     "TensorStub",
     "UnsafePickle",
     "Variant",

@@ -13,7 +13,7 @@ from .entries import Kind
 class Folders:
     """The folders of each kind, the user's first and those shipped with Tagbrush last; they need not exist.
 
-    Below an existing A1111 folder (`data_dir`) only `outputs`, `database` and `index` are ever written.
+    Below an existing A1111 folder (`data_dir`) only `outputs`, `database` and `index` are written unasked.
     """
 
     data_dir: Path
@@ -22,6 +22,8 @@ class Folders:
     loras: tuple[Path, ...]
     hypernetworks: tuple[Path, ...]
     embeddings: tuple[Path, ...]
+    styles: tuple[Path, ...] = ()
+    """Files of styles, and patterns such as `styles/*.csv`."""
 
     @property
     def outputs(self) -> Path:
@@ -61,10 +63,12 @@ class Folders:
         lora_dir: Path | None = None,
         hypernetwork_dir: Path | None = None,
         embeddings_dir: Path | None = None,
+        styles_files: Iterable[Path] = (),
     ) -> Folders:
         """The folders that the command line's arguments mean; `shipped` is the folder of the program itself.
 
-        An argument for one kind comes before the usual place, which is searched as well; so is the shipped one.
+        An argument for one kind comes before the usual place, which is searched as well; so is the shipped one. Files
+        of styles take the place of the usual ones, as in A1111.
         """
         data = _absolute(data_dir or shipped)
         models = _absolute(models_dir) if models_dir else data / "models"
@@ -75,6 +79,7 @@ class Folders:
             return _unique([*given, *(models / name for name in names), *(builtin / name for name in names)])
 
         words = [_absolute(embeddings_dir)] if embeddings_dir else []
+        styles = [*styles_files] or [data / "styles.csv", data / "styles_integrated.csv"]
         return cls(
             data_dir=data,
             checkpoints=places(ckpt_dir, "Stable-diffusion"),
@@ -82,6 +87,7 @@ class Folders:
             loras=places(lora_dir, "Lora", "LyCORIS"),
             hypernetworks=places(hypernetwork_dir, "hypernetworks"),
             embeddings=_unique([*words, data / "embeddings", _absolute(shipped) / "embeddings"]),
+            styles=_unique(map(_absolute, styles)),
         )
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from modules.catalogue import KINDS, Catalogue, Entry
+from modules.catalogue import KINDS, Catalogue, Entry, StyleFiles
 from modules.jobs.messages import Done, Failed, Input, Loading, Message, Preload, Ready, Refresh, Run
 from modules.models import Model
 from modules.networks import NetworkCache
 from modules.params import BadRequest, Settings, TagbrushError, Txt2ImgRequest, make_request
 from modules.pipeline import generate, plan
-from modules.prompt import Tokenizer
+from modules.prompt import Style, Tokenizer
 
 from . import memory
 from .checkpoints import Checkpoints
@@ -35,6 +35,7 @@ class Engine:
         self.networks = NetworkCache()
         self._folders = config.folders
         self.catalogue = Catalogue(config.folders, config.folders.index, is_thorough=False)
+        self._styles = StyleFiles(config.folders.styles)
         self._checkpoints = Checkpoints(self.device, lambda text: pipes.send(Loading(text=text)))
         self._inputs: dict[str, bytes] = {}
         self._pipes = pipes
@@ -115,9 +116,22 @@ class Engine:
         request = make_request(job.request)
         settings = Settings().overridden(job.settings)
         report = Report(self._pipes, job.job_id, request, settings, self._folders)
-        decided = plan(request, settings, self.catalogue, self.tokenizer, skip_indices=job.made)
+        styles = self._named_styles(request.styles, report)
+        decided = plan(request, settings, self.catalogue, self.tokenizer, styles=styles, skip_indices=job.made)
         generate(decided, self, control, report)
         return report.completed == sum(len(batch.indices) for batch in decided.batches)
+
+    def _named_styles(self, names: tuple[str, ...], report: Report) -> dict[str, Style]:
+        """The styles as they are on disk now, if any are asked for; where one is missing, broken files are told."""
+        if not names:
+            return {}
+        styles = {
+            entry.name: Style(entry.name, entry.prompt, entry.negative_prompt) for entry in self._styles.entries()
+        }
+        if not styles.keys() >= set(names):
+            for problem in self._styles.problems():
+                report.notice(f"Styles cannot be read: {problem}")
+        return styles
 
     def _preload(self, settings: Mapping[str, Any]) -> None:
         """Have the checkpoint of these settings in memory, so that the next job begins at once."""

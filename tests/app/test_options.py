@@ -109,3 +109,11 @@ def test_passwords_are_not_among_the_flags_that_are_shown() -> None:
     result = options("--api-auth", "ann:secret,bob:hidden")
     assert result.auth == ("ann:secret", "bob:hidden")
     assert "secret" not in str(result.flags)
+
+
+def test_files_of_styles_may_be_several() -> None:
+    # D062
+    assert options().styles_files == ()
+    result = options("--styles-file", "/a/mine.csv", "--styles-file=/packs/*.csv")
+    assert result.styles_files == (Path("/a/mine.csv"), Path("/packs/*.csv"))
+    assert not result.notes

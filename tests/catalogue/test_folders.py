@@ -67,3 +67,13 @@ def test_nothing_in_an_existing_folder_is_touched_but_the_index(tmp_path: Path) 
         path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if not path.name.startswith("tagbrush-index")
     }
     assert before == after
+
+
+def test_styles_are_in_the_data_folder_unless_files_are_named() -> None:
+    # D062
+    assert Folders.from_args(shipped=PROGRAM, data_dir=MINE).styles == (
+        MINE / "styles.csv",
+        MINE / "styles_integrated.csv",
+    )
+    files = [Path("/a/mine.csv"), Path("/packs/*.csv"), Path("/a/mine.csv")]
+    assert Folders.from_args(shipped=PROGRAM, styles_files=files).styles == (files[0], files[1])
