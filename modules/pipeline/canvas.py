@@ -1,0 +1,171 @@
+"""A picture to start from and its mask, fitted to the size that is drawn at, and the way back to a whole picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+
+from modules.images import BadPicture, Region, ResizeMode, decode_picture, expand_region, masked_region, resize_image
+from modules.images.colours import match_colours
+from modules.images.masks import (
+    blur_mask,
+    cut_out,
+    decode_mask,
+    fill_masked,
+    lay_over,
+    mask_composite,
+    place_in,
+    spread_mask,
+)
+
+from .starts import Fill, Inpaint, Start
+
+LATENT_RESIZE = 3
+"""The resize mode that stretches latents instead of pixels."""
+
+SMALLEST_ENCODED, LARGEST_ENCODED = 8, 4096 * 4096
+"""Least side, and most pixels, of a picture that goes through the VAE at its own size."""
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """What is drawn on. `picture` is RGB, the masks are "L"; all that is None is not needed."""
+
+    picture: Image.Image
+    """In the size that is drawn at; in its own where latents are to be stretched."""
+    mask: Image.Image | None = None
+    """What is made anew, in the size that is drawn at."""
+    overlay: Image.Image | None = None
+    """ "RGBA": what stays, in the size of the result."""
+    cover: Image.Image | None = None
+    """The mask of the overlay."""
+    region: Region | None = None
+    """Where in the result the drawn part belongs; None is everywhere."""
+    colours: Image.Image | None = None
+    """The picture whose colours the result gets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A result with what the person asked to see beside it."""
+
+    image: Image.Image
+    mask: Image.Image | None = None
+    composite: Image.Image | None = None
+
+
+def read_canvas(data: bytes, mask: bytes | None, start: Start, width: int, height: int, tell: Tell) -> Canvas:
+    """The canvas of a picture's file and, to inpaint, a mask's. Raises BadPicture."""
+    picture = decode_picture(data, start.background)
+    if mask is None or start.inpaint is None:
+        return _whole(picture, start, width, height)
+    marked = decode_mask(mask, is_round=start.inpaint.is_round)
+    return prepare(
+        picture, ImageOps.invert(marked) if start.inpaint.is_inverted else marked, start, width, height, tell
+    )
+
+
+def prepare(picture: Image.Image, marked: Image.Image, start: Start, width: int, height: int, tell: Tell) -> Canvas:
+    """The canvas of width x height for what the "L" mask marks in the picture; what is odd about the mask is told."""
+    inpaint = start.inpaint
+    assert inpaint is not None
+    if inpaint.padding is None:
+        return _masked(picture, blur_mask(marked, *inpaint.blur), start, inpaint, width, height)
+    if marked.size != picture.size:
+        tell(
+            f"The mask has {marked.width}x{marked.height} pixels, the picture {picture.width}x{picture.height}: "
+            "the mask is stretched over the picture."
+        )
+        marked = resize_image(marked, *picture.size)
+    marked = blur_mask(marked, *inpaint.blur)
+    region = masked_region(marked, inpaint.padding)
+    if region is None:
+        tell("Only masked: the mask is empty, so the whole picture is made anew. Paint over what is to change.")
+        return _whole(picture, start, width, height)
+    region = expand_region(region, width, height, *picture.size)
+    return _part(picture, marked, region, start, inpaint, width, height)
+
+
+def finish(image: Image.Image, canvas: Canvas, inpaint: Inpaint | None) -> Finished:
+    """The decoded picture in its final colours and place, under what stays of the original."""
+    if canvas.colours is not None:
+        image = match_colours(image, canvas.colours)
+    drawn = image
+    if canvas.overlay is not None:
+        drawn = image if canvas.region is None else place_in(image, canvas.overlay.size, canvas.region)
+        image = lay_over(drawn, canvas.overlay)
+    if canvas.cover is None or inpaint is None:
+        return Finished(image)
+    return Finished(
+        image,
+        canvas.cover.convert("RGB") if inpaint.shows_mask else None,
+        mask_composite(drawn, canvas.cover) if inpaint.shows_composite else None,
+    )
+
+
+def _whole(picture: Image.Image, start: Start, width: int, height: int) -> Canvas:
+    if start.resize_mode == LATENT_RESIZE:
+        fitted = _encodable(picture)
+    else:
+        fitted = resize_image(picture, width, height, start.resize_mode)
+    return Canvas(fitted, colours=fitted if start.matches_colours else None)
+
+
+def _masked(
+    picture: Image.Image, marked: Image.Image, start: Start, inpaint: Inpaint, width: int, height: int
+) -> Canvas:
+    """The whole picture, of which the marked part is made anew."""
+    latently = start.resize_mode == LATENT_RESIZE
+    # what is stretched as latents has to lie under a mask and an overlay that are stretched alike
+    mode = ResizeMode.STRETCH if latently else start.resize_mode
+    mask = resize_image(marked, width, height, mode)
+    fitted = resize_image(picture, width, height, mode)
+    cover = spread_mask(mask)
+    drawn = _encodable(picture) if latently else fitted
+    if inpaint.fill is not Fill.ORIGINAL:
+        drawn = fill_masked(drawn, resize_image(mask, *drawn.size))
+    return Canvas(
+        picture=drawn,
+        mask=mask,
+        overlay=cut_out(fitted, cover).convert("RGBA") if inpaint.overlays else None,
+        cover=cover,
+        colours=drawn if start.matches_colours else None,
+    )
+
+
+def _part(
+    picture: Image.Image,
+    marked: Image.Image,
+    region: Region,
+    start: Start,
+    inpaint: Inpaint,
+    width: int,
+    height: int,
+) -> Canvas:
+    """A region of the picture, drawn at the size asked for and put back at its own."""
+    mask = resize_image(marked.crop(region), width, height, ResizeMode.FILL)
+    drawn = resize_image(picture.crop(region), width, height, ResizeMode.FILL)
+    if inpaint.fill is not Fill.ORIGINAL:
+        drawn = fill_masked(drawn, mask)
+    return Canvas(
+        picture=drawn,
+        mask=mask,
+        overlay=cut_out(picture, marked).convert("RGBA") if inpaint.overlays else None,
+        cover=marked,
+        region=region,
+        colours=drawn if start.matches_colours else None,
+    )
+
+
+def _encodable(picture: Image.Image) -> Image.Image:
+    """The picture, at least one latent in size. Raises BadPicture where it is too large to be encoded as it is."""
+    if picture.width * picture.height > LARGEST_ENCODED:
+        raise BadPicture(
+            f"The picture has {picture.width}x{picture.height} pixels, too many to be stretched as latents. "
+            "Choose another resize mode, or make the picture smaller."
+        )
+    return resize_image(picture, max(picture.width, SMALLEST_ENCODED), max(picture.height, SMALLEST_ENCODED))
