@@ -10,7 +10,7 @@ from typing import Any
 
 from modules.params import BadFile
 
-from .stubs import TensorStub
+from .stubs import Span, TensorStub
 from .texts import sendable
 
 MAX_HEADER_BYTES = 100_000_000
@@ -59,7 +59,8 @@ class _Tensors(Mapping[str, TensorStub]):
     def __getitem__(self, name: str) -> TensorStub:
         entry = self._entries[name]
         try:
-            stub = TensorStub(str(entry["dtype"]), tuple(int(length) for length in entry["shape"]))
+            shape = tuple(int(length) for length in entry["shape"])
+            stub = TensorStub(str(entry["dtype"]), shape, Span(int(entry["data_offsets"][0])))
             if min(stub.shape, default=0) < 0:
                 raise ValueError(name)
         except (KeyError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from .stubs import Global, Opaque, TensorStub
+from .stubs import Global, Opaque, Span, TensorStub
 
 MAX_INSTRUCTIONS = 4_000_000
 """A Stable Diffusion checkpoint with optimizer state takes about 400,000."""
@@ -259,7 +259,7 @@ class _Machine:
         kind, length = reference[1], reference[4]
         if not isinstance(kind, Global) or not isinstance(length, int):
             raise PickleError("a tensor's storage has no type or length")
-        self.stack.append(TensorStub(_STORAGES.get(kind.name, "U8"), (length,)))
+        self.stack.append(TensorStub(_STORAGES.get(kind.name, "U8"), (length,), Span(0, str(reference[2]))))
 
 
 _ACTIONS: Mapping[str, Callable[[_Machine, Any], None]] = MappingProxyType(
@@ -332,9 +332,16 @@ def _tensor(args: tuple[Any, ...], dtype: Any = None) -> TensorStub:
         raise PickleError("a tensor without storage or shape")
     if not all(isinstance(length, int) and length >= 0 for length in size):
         raise PickleError(f"a tensor of shape {size}")
-    if isinstance(dtype, Global):
-        return TensorStub(_TORCH_DTYPES.get(dtype.name, dtype.name), size)
-    return TensorStub(storage.dtype, size)
+    element = _TORCH_DTYPES.get(dtype.name, dtype.name) if isinstance(dtype, Global) else storage.dtype
+    return TensorStub(element, size, _span(storage, args[1], args[3] if len(args) > 3 else None))
+
+
+def _span(storage: TensorStub, start: Any, stride: Any) -> Span | None:
+    """Where the tensor lies in its storage; None where that is told wrongly."""
+    told = (start, *stride) if isinstance(stride, tuple) else (None,)
+    if storage.span is None or not all(isinstance(number, int) and number >= 0 for number in told):
+        return None
+    return Span(start, storage.span.storage, stride)
 
 
 def _ordered(args: tuple[Any, ...]) -> dict[Any, Any]:

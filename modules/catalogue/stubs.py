@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Where a tensor's numbers lie.
+
+    In a `.safetensors` file `start` counts bytes from the end of its header; in a PyTorch file it counts elements from
+    the start of the named `storage`, and `stride` those between neighbours in each dimension.
+    """
+
+    start: int
+    storage: str = ""
+    stride: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TensorStub:
-    """A tensor's element type, in safetensors' spelling ("F32", "BF16", "U8" ...), and its shape."""
+    """A tensor's element type, in safetensors' spelling ("F32", "BF16", "U8" ...), its shape, and where it lies."""
 
     dtype: str
     shape: tuple[int, ...]
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
