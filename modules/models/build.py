@@ -92,11 +92,26 @@ def _filled(module: Module, part: Part, name: str, device: torch.device, dtype: 
         got = tuple(found[key].shape)
         if got != shape:
             raise BadFile(part.path, f"has a {name} weight {places[key].name} of shape {got} where {shape} belongs.")
-    weights = {key: _copied(tensor, device, dtype) for key, tensor in found.items()}
+    weights = {key: _copied(tensor, part, device, dtype) for key, tensor in found.items()}
     module.load_state_dict(weights, assign=True)
     return module.requires_grad_(False).eval()
 
 
-def _copied(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """A contiguous copy, since the tensor may be a view of a file that others can change."""
-    return torch.empty(tensor.shape, device=device, dtype=dtype).copy_(tensor)
+def _copied(tensor: torch.Tensor, part: Part, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A contiguous copy, since the tensor may be a view of a file that others can change.
+
+    The file's memory is given back at once: a whole file in memory beside all its copies would be twice as much.
+    """
+    copy = torch.empty(tensor.shape, device=device, dtype=dtype).copy_(tensor)
+    if part.mapped is not None:
+        part.mapped.forget(tensor)
+    return copy
+
+
+def originals(module: nn.Module, part: Part) -> dict[str, torch.Tensor]:
+    """The views of the part's file that hold the module's weights number for number, by the module's names."""
+    if part.mapped is None:
+        return {}
+    weights = dict(module.named_parameters())
+    views = {key: place.read(part.tensors[place.name]) for key, place in part.places(weights).items()}
+    return {key: view for key, view in views.items() if view.dtype is weights[key].dtype}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from modules.models.convert import clip_tensors, diffusers_vae_tensors
 from modules.models.facts import Facts, read_facts
 from modules.models.files import Weights, read_weights
 from modules.models.layout import Layout, clip_config, is_diffusers_vae, openclip_config, unet_config, vae_config
+from modules.models.mapped import MappedFile
 from modules.models.places import Places, clip_places, openclip_places, same_names, unet_places, vae_places
 from modules.models.schedule import linear_schedule, usable, zero_terminal_snr
 from modules.params import BadFile
@@ -36,6 +37,8 @@ class Part:
     config: Mapping[str, Any]
     tensors: Mapping[str, torch.Tensor]
     places: Places = same_names
+    mapped: MappedFile | None = None
+    """The file that the tensors are views of."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ def read_file(path: Path) -> Checkpoint:
         path=path,
         facts=facts,
         variant=found.variant,
-        unet=Part(path, unet_config(Layout(path, unet), facts, pooled_width), unet, unet_places),
+        unet=Part(path, unet_config(Layout(path, unet), facts, pooled_width), unet, unet_places, weights.mapped),
         text_encoder=text_encoder,
         text_encoder_2=text_encoder_2,
-        vae=_vae_part(path, vae, facts) if vae else None,
+        vae=_vae_part(weights, vae, facts) if vae else None,
         alphas_cumprod=noise_schedule(facts, weights.tensors.get("alphas_cumprod")),
     )
 
@@ -80,14 +83,14 @@ def read_vae(path: Path, facts: Facts) -> Part:
     if "decoder.conv_in.weight" not in tensors:
         refuse_others(path, weights.tensors)
         raise BadFile(path, "holds no VAE. Choose another file under Settings, SD VAE.")
-    return _vae_part(path, tensors, facts)
+    return _vae_part(weights, tensors, facts)
 
 
-def _vae_part(path: Path, tensors: Mapping[str, torch.Tensor], facts: Facts) -> Part:
-    config = vae_config(Layout(path, tensors), facts)
+def _vae_part(weights: Weights, tensors: Mapping[str, torch.Tensor], facts: Facts) -> Part:
+    config = vae_config(Layout(weights.path, tensors), facts)
     if is_diffusers_vae(tensors):
-        return Part(path, config, diffusers_vae_tensors(tensors))
-    return Part(path, config, tensors, vae_places)
+        return Part(weights.path, config, diffusers_vae_tensors(tensors), mapped=weights.mapped)
+    return Part(weights.path, config, tensors, vae_places, weights.mapped)
 
 
 def _text_encoders(weights: Weights, facts: Facts) -> tuple[Part | None, Part | None]:
@@ -101,13 +104,14 @@ def _text_encoders(weights: Weights, facts: Facts) -> tuple[Part | None, Part | 
 
 def _clip(weights: Weights, facts: Facts) -> Part:
     tensors = clip_tensors(_under(weights, CLIP[facts.family], "text encoder"))
-    return Part(weights.path, clip_config(Layout(weights.path, tensors), facts), tensors, clip_places)
+    return Part(weights.path, clip_config(Layout(weights.path, tensors), facts), tensors, clip_places, weights.mapped)
 
 
 def _openclip(weights: Weights, facts: Facts) -> Part:
     name = "second text encoder (OpenCLIP bigG)" if facts.family == "sdxl" else "text encoder (OpenCLIP)"
     tensors = _under(weights, OPENCLIP[facts.family], name)
-    return Part(weights.path, openclip_config(Layout(weights.path, tensors), facts), tensors, openclip_places)
+    config = openclip_config(Layout(weights.path, tensors), facts)
+    return Part(weights.path, config, tensors, openclip_places, weights.mapped)
 
 
 def _openclip_h(weights: Weights, facts: Facts) -> Part:
@@ -116,7 +120,7 @@ def _openclip_h(weights: Weights, facts: Facts) -> Part:
     layers = part.config["num_hidden_layers"]
     if layers < 2:
         raise BadFile(weights.path, f"has a text encoder of {layers} layers; that of SD 2 has 24.")
-    return Part(part.path, {**part.config, "num_hidden_layers": layers - 1}, part.tensors, part.places)
+    return replace(part, config={**part.config, "num_hidden_layers": layers - 1})
 
 
 def _under(weights: Weights, prefix: str, name: str) -> dict[str, torch.Tensor]:
@@ -128,7 +132,7 @@ def _under(weights: Weights, prefix: str, name: str) -> dict[str, torch.Tensor]:
 
 
 def noise_schedule(facts: Facts, stored: torch.Tensor | None = None) -> torch.Tensor:
-    """(1000,) float32: the schedule in the file where it can be used, otherwise the usual one; ended at 0 if so said."""
+    """(1000,) float32: the file's schedule where it can be used, else the usual one; ended at 0 if so said."""
     if stored is not None and usable(stored):
         schedule = stored.to(torch.float32, copy=True)
     else:

@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from modules.catalogue import check_pickle
+from modules.catalogue import TensorStub, check_pickle, read_header, read_stubs
+from modules.models.archive import read_archive
+from modules.models.mapped import DTYPES, MappedFile
 from modules.params import BadFile
+
+Named = TypeVar("Named")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Weights:
     path: Path
     tensors: Mapping[str, torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    mapped: MappedFile | None = None
+    """The file that the tensors are views of; None where they are in memory of their own."""
 
     def under(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors whose name begins with `prefix`, by the rest of their name."""
@@ -43,7 +49,11 @@ def read_weights(path: Path) -> Weights:
         raise BadFile(path, f"does not exist in {path.parent}. Refresh the list of models.")
     if path.suffix.lower() in {".safetensors", ".sft"}:
         return _read_safetensors(path)
-    return Weights(path, _tensors(path, read_pickled(path)))
+    if zipfile.is_zipfile(path):
+        stubs = _named(path, read_stubs(path), TensorStub)
+        tensors, mapped = read_archive(path, stubs)
+        return Weights(path, tensors, mapped=mapped)
+    return Weights(path, _named(path, read_pickled(path), torch.Tensor))
 
 
 def read_pickled(path: Path) -> Any:
@@ -58,20 +68,30 @@ def read_pickled(path: Path) -> Any:
 
 def _read_safetensors(path: Path) -> Weights:
     try:
+        # the format's own library checks that types, shapes and places agree
         with safe_open(path, framework="pt", device="cpu") as file:
-            return Weights(path, {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            metadata = file.metadata() or {}
+        header = read_header(path)
+        mapped = MappedFile(path)
+        tensors = {name: _view(mapped, header.data_start, stub) for name, stub in header.tensors.items()}
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         reason = f"is cut short, damaged or no safetensors file ({_first_line(error)}). Download it again."
         raise BadFile(path, reason) from error
+    return Weights(path, tensors, metadata, mapped)
 
 
-def _tensors(path: Path, content: Any) -> dict[str, torch.Tensor]:
-    """The state dict of a training checkpoint, or the content itself, without what is no tensor."""
+def _view(mapped: MappedFile, data_start: int, stub: TensorStub) -> torch.Tensor:
+    return mapped.tensor(DTYPES[stub.dtype], stub.shape, data_start + (stub.span.start if stub.span else 0))
+
+
+def _named(path: Path, content: Any, kind: type[Named]) -> dict[str, Named]:
+    """The tensors in the state dict of a training checkpoint, or in the content itself, without what is no tensor."""
     while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
-        raise BadFile(path, f"holds a {type(content).__name__} where weights by name were expected.")
-    tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+        what = type(content).__name__.removesuffix("Stub")
+        raise BadFile(path, f"holds a {what} where weights by name were expected.")
+    tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, kind)}
     if not tensors or not all(isinstance(name, str) for name in tensors):
         raise BadFile(path, "holds no weights by name.")
     return tensors

@@ -48,7 +48,7 @@ def read_folder(path: Path) -> Checkpoint:
         unet=unet,
         text_encoder=_clip(first, path) if first else None,
         text_encoder_2=_clip(second, path) if second else None,
-        vae=Part(vae.path, vae.config, diffusers_vae_tensors(vae.tensors)),
+        vae=replace(vae, tensors=diffusers_vae_tensors(vae.tensors)),
         alphas_cumprod=noise_schedule(facts),
     )
 
@@ -84,7 +84,7 @@ def _clip(part: Part, folder: Path) -> Part:
     config |= {key: part.config[key] for key in ("hidden_act", "layer_norm_eps") if key in part.config}
     if "text_projection.weight" in tensors:
         config["projection_dim"] = layout.shape("text_projection.weight", 2)[0]
-    return Part(part.path, config, tensors, clip_places)
+    return replace(part, config=config, tensors=tensors, places=clip_places)
 
 
 def _part(folder: Path, *stems: str) -> Part:
@@ -93,7 +93,8 @@ def _part(folder: Path, *stems: str) -> Part:
         for stem in stems:
             file = folder / f"{stem}{form}"
             if file.is_file():
-                return Part(file, config, read_weights(file).tensors)
+                weights = read_weights(file)
+                return Part(file, config, weights.tensors, mapped=weights.mapped)
     raise BadFile(folder, f"holds no weights: {stems[0]}.safetensors is missing in {folder.parent.name}.")
 
 

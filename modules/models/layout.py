@@ -93,7 +93,7 @@ def _unet_heads(width: int, facts: Facts) -> int:
 
 
 def _added_conditions(layout: Layout, facts: Facts, pooled_width: int) -> dict[str, Any]:
-    """How SDXL's UNet reads the pooled text and the picture's sizes beside the timestep (arXiv:2307.01952, section 2.2).
+    """How SDXL's UNet reads the pooled text and the picture's sizes beside the timestep (arXiv:2307.01952, 2.2).
 
     They are one vector: the pooled text, then each of the `SIZES` numbers as a sinusoid.
     """
