@@ -8,6 +8,7 @@ from modules.models.model import Model
 from modules.models.patch import Live, patched
 from modules.models.patches import ContextPatch, Pass, Patch, PatchError, Thin, WeightPatch
 from modules.models.preview import preview
+from modules.models.schedule import zero_terminal_snr
 
 __all__ = [
     "ContextPatch",
@@ -28,4 +29,5 @@ __all__ = [
     "preview",
     "read_pickled",
     "read_weights",
+    "zero_terminal_snr",
 ]
