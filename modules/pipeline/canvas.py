@@ -19,6 +19,7 @@ from modules.images.masks import (
     place_in,
     spread_mask,
 )
+from modules.params.groups import FILLS
 
 from .starts import Fill, Inpaint, Start
 
@@ -169,3 +170,25 @@ def _encodable(picture: Image.Image) -> Image.Image:
             "Choose another resize mode, or make the picture smaller."
         )
     return resize_image(picture, max(picture.width, SMALLEST_ENCODED), max(picture.height, SMALLEST_ENCODED))
+
+
+def describe_start(start: Start, canvas: Canvas) -> dict[str, str]:
+    """What an infotext says of a picture's start beside strength and size, in A1111's keys and order."""
+    fields = _describe_mask(start.inpaint, canvas) if start.inpaint is not None else {}
+    if start.noise_multiplier != 1:
+        fields["Noise multiplier"] = str(start.noise_multiplier)
+    return fields
+
+
+def _describe_mask(inpaint: Inpaint, canvas: Canvas) -> dict[str, str]:
+    fields = {}
+    if inpaint.is_inverted:
+        fields["Mask mode"] = "Inpaint not masked"
+    if inpaint.blur[0] == inpaint.blur[1] > 0:
+        fields["Mask blur"] = str(inpaint.blur[0])
+    if canvas.region is not None:
+        fields["Inpaint area"] = "Only masked"
+        fields["Masked area padding"] = str(inpaint.padding)
+    if canvas.mask is not None and inpaint.fill is not Fill.ORIGINAL:
+        fields["Masked content"] = FILLS[inpaint.fill]
+    return fields

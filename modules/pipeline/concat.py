@@ -23,8 +23,8 @@ def concat_channels(
 ) -> torch.Tensor | None:
     """(B, K, h, w) for a model that wants them, None for any other.
 
-    `pixels` (B, 3, H, W) in [0, 1] is the picture it looks at, `mask` (B, 1, H, W) what it may not see of it (None: all).
-    Without a picture all is hidden. Raises TagbrushError where a model cannot do without one.
+    `pixels` (B, 3, H, W) in [0, 1] is the picture it looks at, `mask` (B, 1, H, W) what it may not see of it (None:
+    all). Without a picture all is hidden. Raises TagbrushError where a model cannot do without one.
     """
     if model.variant == "inpaint":
         if pixels is None:
