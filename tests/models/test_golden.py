@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from modules.models import Model, decode, encode, preview
+from modules.models import Model, decode, encode, load, preview
 from modules.models.preview import SD1_RGB
+from tests.golden_models import NAMES, VAE_NAME, write_golden_models
 
 Golden = Callable[[str], torch.Tensor]
 TOLERANCE = 2e-5
@@ -71,3 +74,13 @@ def test_a_preview_has_one_byte_pixel_for_each_latent(model: Model, golden: Gold
     got = preview(model, golden("vae/latent_in"))
     assert got.shape == (2, 16, 16, 3)
     assert got.dtype is torch.uint8
+
+
+def test_the_other_reference_models_are_the_references_and_of_their_kinds(tmp_path: Path) -> None:
+    write_golden_models(tmp_path / "checkpoints", tmp_path / "vaes")
+    files = [tmp_path / "checkpoints" / f"{name}.safetensors" for name in NAMES] + [tmp_path / "vaes" / VAE_NAME]
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest()[:10] for file in files]
+    assert hashes == ["3b44911865", "4cf2f09e20", "6bec885592", "0dfbbba5d3", "c9f22cc9f1"]
+    models = [load(file) for file in files[:4]]
+    assert [model.prediction_type for model in models] == ["epsilon", "v", "epsilon", "epsilon"]
+    assert [model.variant for model in models] == ["base", "base", "inpaint", "base"]
