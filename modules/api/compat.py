@@ -185,7 +185,7 @@ def answer(translated: Translated, job: Job) -> GenerationAnswer:
 
 def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
     """The `info` object: A1111's fields, and ours: `ignored`, `notices`, `job_id`."""
-    request, pictures = translated.request, job.pictures
+    request, pictures = translated.request, [picture for picture in job.pictures if picture.kind == "picture"]
     texts = [parse_infotext(picture.infotext) for picture in pictures]
     first = texts[0] if texts else Infotext(request.prompt, request.negative_prompt)
     width, height = (pictures[0].width, pictures[0].height) if pictures else (request.width, request.height)

@@ -59,9 +59,14 @@ class Report:
     def picture(self, finished: FinishedPicture) -> None:
         """Save the picture and tell where it is. Raises SaveFailed.
 
-        One that was stopped before its last step is shown, but kept among the others only if the settings say so.
+        One that was stopped before its last step is shown, but kept among the others only if the settings say so; a
+        mask or composite is only shown.
         """
-        is_kept = self.request.save_images and (finished.is_complete or self.settings.save_incomplete_images)
+        is_kept = (
+            self.request.save_images
+            and finished.kind == "picture"
+            and (finished.is_complete or self.settings.save_incomplete_images)
+        )
         path = save_picture(
             finished.image,
             self._folder() if is_kept else self.folders.outputs / "unsaved" / self.job_id,
@@ -81,10 +86,11 @@ class Report:
                 infotext=finished.infotext,
                 width=finished.image.width,
                 height=finished.image.height,
+                kind=finished.kind,
             )
         )
 
-        self.completed += finished.is_complete
+        self.completed += finished.is_complete and finished.kind == "picture"
 
     def notice(self, text: str) -> None:
         self._send(Notice(job_id=self.job_id, text=text))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -127,6 +127,7 @@ class PictureSaved(Message):
     infotext: str
     width: int
     height: int
+    kind: Literal["picture", "mask", "composite"] = "picture"
 
 
 class Notice(Message):

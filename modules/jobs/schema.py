@@ -28,6 +28,9 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
+PictureKind = Literal["picture", "mask", "composite"]
+"""A picture, or what was asked to be shown beside an inpainted one: its mask, or the part that it marks."""
+
 WorkerState = Literal["starting", "ready", "busy", "dead"]
 
 
@@ -52,6 +55,7 @@ class Picture(Record):
     infotext: str
     width: int
     height: int
+    kind: PictureKind = "picture"
 
     @computed_field
     @property

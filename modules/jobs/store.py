@@ -173,7 +173,7 @@ class JobStore:
         """Note a finished picture; one made again in a retry replaces its forerunner."""
         with self._transaction() as events:
             self._db.execute(
-                "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     picture.job_id,
                     picture.index,
@@ -184,6 +184,7 @@ class JobStore:
                     picture.width,
                     picture.height,
                     self._clock(),
+                    picture.kind,
                 ),
             )
             data = {"job_id": picture.job_id, **picture.model_dump(mode="json")}

@@ -14,7 +14,7 @@ from modules.params import BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequ
 
 from .schema import Event, Job, JobState, Picture
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -43,6 +43,7 @@ CREATE TABLE pictures (
     width       INTEGER NOT NULL,
     height      INTEGER NOT NULL,
     created     REAL NOT NULL,
+    kind        TEXT NOT NULL DEFAULT 'picture',
     PRIMARY KEY (job_id, number)
 );
 CREATE TABLE events (
@@ -62,6 +63,9 @@ CREATE TABLE settings (
     value       TEXT NOT NULL
 );
 """
+
+_UPGRADES: Mapping[int, str] = {1: "ALTER TABLE pictures ADD COLUMN kind TEXT NOT NULL DEFAULT 'picture';"}
+"""What makes a file of the version into one of the next."""
 
 _REQUESTS: Mapping[str, type[Txt2ImgRequest] | type[Img2ImgRequest]] = {
     "txt2img": Txt2ImgRequest,
@@ -110,6 +114,9 @@ def _prepare(db: sqlite3.Connection, path: Path | None) -> None:
         raise BadFile(path or "queue", f"made by a newer Tagbrush (version {version}); update this one to use it")
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    elif version < SCHEMA_VERSION:
+        upgrade = " ".join(_UPGRADES[old] for old in range(version, SCHEMA_VERSION))
+        db.executescript(f"BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def job(row: sqlite3.Row, position: int | None, pictures: Sequence[sqlite3.Row]) -> Job:
@@ -148,6 +155,7 @@ def picture(row: sqlite3.Row) -> Picture:
         infotext=row["infotext"],
         width=row["width"],
         height=row["height"],
+        kind=row["kind"],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from PIL import Image
 
@@ -25,6 +25,8 @@ class FinishedPicture:
     infotext: str
     is_complete: bool = True
     subseed: int = -1
+    kind: Literal["picture", "mask", "composite"] = "picture"
+    """What is shown beside an inpainted picture comes after it, with an index above those of all pictures."""
 
 
 class Resources(Protocol):

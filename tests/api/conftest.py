@@ -87,6 +87,8 @@ class Painter:
             time.sleep(0.005)
         for index in range(job.request.n_iter * job.request.batch_size):
             self._store.add_picture(self._paint(job, index))
+        if job.settings.return_mask:
+            self._store.add_picture(self._paint(job, index + 1).model_copy(update={"kind": "mask"}))
         if "notice" in job.request.prompt:
             self._store.add_notice(job.id, 'LoRA "x" is unknown.')
         self.progress = self.preview = None

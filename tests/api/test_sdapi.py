@@ -50,6 +50,13 @@ def test_pictures_come_back_with_their_text_inside_and_their_story_beside(client
     assert answer["parameters"]["n_iter"] == 2
 
 
+def test_a_mask_asked_for_comes_after_the_pictures_and_has_no_entry_among_their_texts(client: TestClient) -> None:
+    answer = generate(client, batch_size=2, override_settings={"return_mask": True})
+    info = json.loads(answer["info"])
+    assert len(answer["images"]) == 3
+    assert len(info["infotexts"]) == len(info["all_seeds"]) == 2
+
+
 def test_pictures_stay_away_on_request(client: TestClient) -> None:
     answer = generate(client, send_images=False)
     assert answer["images"] == []

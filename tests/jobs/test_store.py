@@ -200,6 +200,21 @@ def test_a_broken_or_newer_file_is_refused_and_left_alone(tmp_path: Path) -> Non
     assert broken.read_bytes() == b"this is no database at all" * 100
 
 
+def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    store = JobStore(path)
+    job = add(store)
+    store.add_picture(picture(job))
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE pictures DROP COLUMN kind")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    again = JobStore(path)
+    again.add_picture(picture(job, 1, kind="mask"))
+    assert [made.kind for made in again.get(job.id).pictures] == ["picture", "mask"]
+
+
 def test_old_events_are_forgotten_but_ids_go_on(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modules.jobs.store.KEPT_EVENTS", 2)
     for _ in range(5):
