@@ -15,6 +15,7 @@ from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULE
 from .checks import check_checkpoint
 from .compat import picture_bytes
 from .errors import RESPONSES
+from .prompts import StyleItem, styles
 from .services import Bound, Services
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
@@ -175,9 +176,13 @@ def latent_upscalers() -> list[LatentUpscalerItem]:
     return [LatentUpscalerItem(name=name) for name in LATENT_UPSCALERS]
 
 
+@router.get("/prompt-styles", summary="Styles")
+def prompt_styles(services: Bound) -> list[StyleItem]:
+    return styles(services)
+
+
 @router.get("/face-restorers", summary="Face restorers")
 @router.get("/realesrgan-models", summary="RealESRGAN models")
-@router.get("/prompt-styles", summary="Styles")
 @router.get("/extensions", summary="Extensions")
 @router.get("/script-info", summary="What scripts take")
 def nothing() -> list[Any]:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from . import about, catalogue, events, inputs, jobs, listings, sdapi
+from . import about, catalogue, events, inputs, jobs, listings, prompts, sdapi
 
-ROUTERS = (jobs.router, events.router, inputs.router, catalogue.router, about.router, sdapi.router, listings.router)
+ROUTERS = (
+    jobs.router,
+    events.router,
+    inputs.router,
+    catalogue.router,
+    prompts.router,
+    about.router,
+    sdapi.router,
+    listings.router,
+)
 
 
 def include_routes(app: FastAPI) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 
-from modules.catalogue import Catalogue
+from modules.catalogue import Catalogue, StyleFiles
 from modules.jobs import Jobs
+from modules.prompt import Tokenizer
 
 PageState = Literal["starting", "ready", "failed", "off"]
 
@@ -30,6 +31,8 @@ class Services:
 
     jobs: Jobs
     catalogue: Catalogue
+    styles: StyleFiles = field(default_factory=lambda: StyleFiles(()))
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)
     page: Page = field(default_factory=Page)
     flags: Mapping[str, Any] = field(default_factory=dict)
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from modules.api import Page, Services
-from modules.catalogue import Catalogue, Folders
+from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.engine.config import EngineConfig, worker_command
 from modules.jobs import EventBus, Jobs, JobStore, Supervisor, remove_unsaved
 
@@ -42,7 +42,13 @@ def assemble(options: Options) -> Services:
         tidy=partial(_tidy, folders),
     )
     jobs = Jobs(store, bus, supervisor)
-    return Services(jobs, Catalogue(folders, folders.index), Page(), dict(options.flags))
+    return Services(
+        jobs,
+        Catalogue(folders, folders.index),
+        styles=StyleFiles(folders.styles),
+        page=Page(),
+        flags=dict(options.flags),
+    )
 
 
 def _tidy(folders: Folders) -> None:

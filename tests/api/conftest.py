@@ -16,7 +16,7 @@ from PIL import Image
 from modules.api import Services
 from modules.app.factory import create_app
 from modules.app.server import Server, bind
-from modules.catalogue import Catalogue, Folders
+from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.images import encode
 from modules.jobs import Event, EventBus, Job, Jobs, JobState, JobStore, Picture, Progress, WorkerStatus
 from modules.params import Infotext, Settings, format_infotext
@@ -161,7 +161,7 @@ def services(tmp_path: Path, folders: Folders) -> Services:
     bus = EventBus(store.events_after)
     store.announce = bus.publish
     jobs = Jobs(store, bus, Painter(store, bus, tmp_path))
-    return Services(jobs, Catalogue(folders), flags={"listen": False})
+    return Services(jobs, Catalogue(folders), styles=StyleFiles(folders.styles), flags={"listen": False})
 
 
 @pytest.fixture

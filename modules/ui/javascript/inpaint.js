@@ -97,6 +97,7 @@ class Inpaint extends Mounted {
     const image = await load(url);
     for (const canvas of [this.canvas, this.mask]) [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
     this.canvas.getContext("2d")?.drawImage(image, 0, 0);
+    this.sheet.style.width = `min(100%, ${(45 * image.naturalWidth) / image.naturalHeight}vh)`; // small pictures grow
     this.undone = [];
     this.stage.classList.add("has-picture");
   }
@@ -224,14 +225,17 @@ export async function withPainting(given, at) {
 /** Make a finished picture the one to paint on. @param {{url: string}} picture */
 export async function sendToInpaint(picture) {
   document.getElementById("tab_img2img-button")?.click();
-  document.getElementById("img2img_inpaint_tab-button")?.click();
   const target = await untilShown();
   const response = await fetch(picture.url);
   if (target && response.ok) await target.open(await response.blob());
   else toast("The picture cannot be read any more.", "error");
 }
 
+/** The element, once gradio has drawn the tab that it is in. */
 async function untilShown() {
-  for (let tries = 0; tries < 50 && !element()?.checkVisibility(); tries += 1) await new Promise((done) => setTimeout(done, 100));
+  for (let tries = 0; tries < 50 && !element()?.checkVisibility(); tries += 1) {
+    document.getElementById("img2img_inpaint_tab-button")?.click();
+    await new Promise((done) => setTimeout(done, 100));
+  }
   return element();
 }
