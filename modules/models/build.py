@@ -109,9 +109,11 @@ def _copied(tensor: torch.Tensor, part: Part, device: torch.device, dtype: torch
 
 
 def originals(module: nn.Module, part: Part) -> dict[str, torch.Tensor]:
-    """The views of the part's file that hold the module's weights number for number, by the module's names."""
+    """The views of the part's file that the module's weights were copied from, by the module's names.
+
+    Copied again they give the same numbers, in another number type too.
+    """
     if part.mapped is None:
         return {}
-    weights = dict(module.named_parameters())
-    views = {key: place.read(part.tensors[place.name]) for key, place in part.places(weights).items()}
-    return {key: view for key, view in views.items() if view.dtype is weights[key].dtype}
+    places = part.places(dict(module.named_parameters()))
+    return {key: place.read(part.tensors[place.name]) for key, place in places.items()}

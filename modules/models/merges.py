@@ -87,6 +87,11 @@ class Merges:
         self._uncond: dict[str, tuple[Place, Hashable, torch.Tensor]] = {}
         self._is_in_use = False
 
+    @property
+    def copied(self) -> int:
+        """Bytes of originals that are kept because they can be read nowhere else, or not fast enough."""
+        return sum(copy.nbytes for copy in self._copies.values())
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Inside, weights may be merged; after a failure none is."""
@@ -245,11 +250,3 @@ def _has_room(weight: torch.Tensor) -> bool:
     """Whether the weight's device can hold a copy of it and still have memory to spare."""
     free, total = torch.cuda.mem_get_info(weight.device)
     return free - weight.nbytes > total * SPARE
-
-
-GIB = 2**30
-
-
-def MergeCache(limit_bytes: int = 0) -> Merges:  # noqa: N802
-    """Merges without sources."""
-    return Merges()

@@ -26,9 +26,9 @@ Variant = Literal["base", "inpaint", "pix2pix"]
 class Model:
     """A loaded checkpoint. Its weights change only inside `patched`, which puts them back bit for bit."""
 
-    unet: UNet2DConditionModel = Guarded()
+    unet: UNet2DConditionModel = Guarded()  # noqa: RUF009  a descriptor, which all instances share
     vae: AutoencoderKL
-    text_encoder: CLIPTextModel | None = Guarded()
+    text_encoder: CLIPTextModel | None = Guarded()  # noqa: RUF009
     """CLIP-L of SD 1 and SDXL; OpenCLIP-H of SD 2, without the last layer, which its UNet never saw, so that the state
     after the final norm is the one to use; None in a refiner."""
     family: Family
@@ -43,8 +43,8 @@ class Model:
     """Of the UNet and the text encoder, and of the latents they are given."""
     scale_factor: float = 0.18215
     """Latents of the UNet are those of the VAE times this."""
-    text_encoder_2: CLIPTextModelWithProjection | None = Guarded(None)
-    """OpenCLIP-bigG of SDXL and its refiner, with all its layers; they lie under `text_model.`, as transformers has it."""
+    text_encoder_2: CLIPTextModelWithProjection | None = Guarded(None)  # noqa: RUF009
+    """OpenCLIP-bigG of SDXL and its refiner, with all its layers, which lie under `text_model.` as transformers has it."""
     variant: Variant = "base"
     """`inpaint` UNets read 9 channels: latents, mask, masked picture's latents; `pix2pix` 8: latents, the picture's."""
     vae_path: Path | None = None
@@ -54,7 +54,7 @@ class Model:
     attention: PatchableAttention = field(default_factory=PatchableAttention)
     """The processor of every attention of the UNet."""
     merges: Merges = field(default_factory=Merges)
-    """What of the networks above is merged with patches; reading one of them outside `patched` puts its weights back."""
+    """What of the Guarded networks is merged with patches; reading one of them outside `patched` puts it all back."""
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:

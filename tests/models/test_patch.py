@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from modules.models import ContextPatch, Model, Pass, PatchError, WeightPatch, load, patched
+from modules.models import ContextPatch, Model, Pass, PatchError, Thin, WeightPatch, bare, load, patched
 from modules.models.attention import PatchableAttention
+from modules.params import BadFile
 from tests.models.conftest import CHECKPOINT
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -201,13 +205,160 @@ def test_the_same_patches_again_are_not_computed_again() -> None:
     assert torch.equal(results[0], results[2])
 
 
-def test_a_cache_too_small_for_the_set_changes_nothing_but_the_time() -> None:
+def test_the_same_patches_on_the_next_picture_cost_nothing() -> None:
     model = small_model()
-    model.merges.limit_bytes = 1
+    patches = [add("unet.0.weight"), add("unet.2.bias", 2), add("unet.1.weight", 3, Pass.UNCOND)]
+    with patched(model, patches):
+        merged = model.unet[0].weight.clone()
+    written = model.merges.written
+    with patched(model, patches) as live, live.on(Pass.UNCOND):
+        assert torch.equal(model.unet[0].weight, merged)
+    assert model.merges.written == written
+
+
+def test_another_set_touches_only_the_weights_that_differ() -> None:
+    model = small_model()
+    common = [add("unet.0.weight"), add("text_encoder.0.weight", 2)]
+    with patched(model, [*common, add("unet.1.weight", 3)]):
+        pass
+    written = model.merges.written
+    with patched(model, [*common, add("unet.2.weight", 4)]):
+        assert model.merges.written == written + 2  # one put back, one merged
+        assert torch.equal(model.unet[1].weight, small_model().unet[1].weight)
+
+
+def test_whoever_reads_a_network_between_pictures_finds_its_own_weights() -> None:
+    model = small_model()
+    before = bits(model)
+    with patched(model, mixture(3)):
+        pass
+    assert not torch.equal(bare(model, "unet")[0].weight, small_model().unet[0].weight)
+    read = model.unet
+    assert read is bare(model, "unet")
+    assert bits(model) == before
+
+
+def test_a_text_encoder_read_alone_puts_everything_back() -> None:
+    model = small_model()
+    before = bits(model)
+    with patched(model, mixture(3)):
+        pass
+    assert model.text_encoder is not None
+    assert {name: bits(model)[name] for name in before} == before
+
+
+def test_a_failure_puts_weights_back_at_once() -> None:
+    model = small_model()
+    before = [parameter.clone() for parameter in model.unet.parameters()]
+    with pytest.raises(KeyboardInterrupt), patched(model, mixture(1)):
+        raise KeyboardInterrupt
+    assert all(torch.equal(*pair) for pair in zip(bare(model, "unet").parameters(), before, strict=True))
+
+
+def test_the_vae_which_is_read_outside_comes_back_at_once() -> None:
+    model = small_model()
+    before = model.vae[0].weight.clone()
+    with patched(model, [add("vae.0.weight"), add("unet.0.weight")]):
+        assert not torch.equal(model.vae[0].weight, before)
+    assert torch.equal(model.vae[0].weight, before)
+
+
+def test_a_model_with_another_vae_shares_what_is_merged() -> None:
+    model = small_model()
+    before = bits(model)
+    with patched(model, [add("unet.0.weight")]):
+        pass
+    twin = replace(model, vae=nn.Sequential(nn.Linear(2, 2)))
+    with patched(twin, [add("unet.0.weight")]):
+        pass
+    assert bits(model) == before
+
+
+def test_a_missing_bias_can_be_there_for_the_unconditional_pass_alone() -> None:
+    model = small_model()
+    patches = [add("unet.2.bias", 3, Pass.UNCOND)]
     for _ in range(2):
-        with patched(model, [add("unet.0.weight", 4)]):
-            merged = model.unet[0].weight.clone()
-        assert torch.equal(merged, model.unet[0].weight + noise(4)(merged))
+        with patched(model, patches) as live:
+            assert not model.unet[2].bias.any()
+            with live.on(Pass.UNCOND):
+                assert torch.equal(model.unet[2].bias, noise(3)(torch.zeros(4)))
+    assert model.unet[2].bias is None
+
+
+def thin(target: str, rows: int, columns: int, key: int, gain: float = 0.5) -> WeightPatch:
+    generator = torch.Generator().manual_seed(key)
+    up, down = torch.randn(rows, 2, generator=generator), torch.randn(2, columns, generator=generator)
+    return WeightPatch(target, lambda w: gain * (up @ down).reshape(w.shape), key, thin=Thin(up, down, gain))
+
+
+@pytest.mark.parametrize("block", [1, 7, 10_000])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_thin_matrices_give_the_sum_of_the_written_out_differences(
+    dtype: torch.dtype, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modules.models.merging.BLOCK", block)
+    model = small_model(dtype)
+    patches = [thin("unet.1.weight", 4, 27, 1), thin("unet.1.weight", 4, 27, 2), thin("unet.0.weight", 5, 6, 3)]
+    written_out = [replace(patch, thin=None) for patch in patches]
+    with patched(model, patches):
+        fast = [parameter.clone() for parameter in model.unet.parameters()]
+    other = small_model(dtype)
+    with patched(other, written_out):
+        for got, wanted in zip(fast, other.unet.parameters(), strict=True):
+            assert torch.allclose(got.float(), wanted.float(), atol=1e-6, rtol=torch.finfo(dtype).eps)
+
+
+def test_thin_matrices_of_another_shape_are_refused() -> None:
+    model = small_model()
+    before = bits(model)
+    wrong = thin("unet.1.weight", 4, 30, 1)
+    with pytest.raises(PatchError, match=r"\(4, 30\).*\(4, 3, 3, 3\)"), patched(model, [wrong]):
+        pass
+    assert bits(model) == before
+
+
+def loaded(tmp_path: Path) -> tuple[Model, Path, dict[str, bytes]]:
+    """A model whose originals are the views of its file."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(CHECKPOINT.read_bytes())
+    facts = CHECKPOINT.with_suffix(".yaml")
+    path.with_suffix(".yaml").write_bytes(facts.read_bytes())
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").write_bytes((CHECKPOINT.parent / "clip" / "config.json").read_bytes())
+    model = load(path)
+    return model, path, bits(model)
+
+
+CONV = "unet.conv_in.weight"
+
+
+def test_a_mapped_checkpoint_is_the_original(tmp_path: Path) -> None:
+    model, _, before = loaded(tmp_path)
+    with patched(model, [add(CONV)]):
+        pass
+    assert model.merges.copied == 0
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize("replace_it", [Path.unlink, lambda path: path.with_name("new").replace(path)])
+def test_a_checkpoint_that_was_deleted_or_replaced_still_gives_the_originals(
+    replace_it: Callable[[Path], None], tmp_path: Path
+) -> None:
+    model, path, before = loaded(tmp_path)
+    with patched(model, [add(CONV)]):
+        path.with_name("new").write_bytes(b"another file")
+        replace_it(path)
+    assert bits(model) == before
+
+
+def test_a_checkpoint_that_was_written_to_is_an_error_and_no_wrong_weight(tmp_path: Path) -> None:
+    model, path, _ = loaded(tmp_path)
+    with patched(model, [add(CONV)]):
+        pass
+    os.utime(path, ns=(1, 1))
+    for _ in range(2):
+        with pytest.raises(BadFile, match="was written to while it was in use"):
+            bits(model)
 
 
 def test_patching_a_patched_model_is_refused() -> None:
