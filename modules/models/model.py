@@ -44,7 +44,7 @@ class Model:
     scale_factor: float = 0.18215
     """Latents of the UNet are those of the VAE times this."""
     text_encoder_2: CLIPTextModelWithProjection | None = Guarded(None)  # noqa: RUF009
-    """OpenCLIP-bigG of SDXL and its refiner, with all its layers, which lie under `text_model.` as transformers has it."""
+    """OpenCLIP-bigG of SDXL and its refiner, with all its layers; they lie under `text_model.` in transformers."""
     variant: Variant = "base"
     """`inpaint` UNets read 9 channels: latents, mask, masked picture's latents; `pix2pix` 8: latents, the picture's."""
     vae_path: Path | None = None
