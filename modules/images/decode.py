@@ -19,7 +19,10 @@ MAX_PIXELS = 2**26
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 
 _DATA_URI = re.compile(r"data:[^,]{0,200}?,", re.IGNORECASE)
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError),
+    struct.error,
+)
 """What Pillow raises over damaged files, according to format and damage."""
 
 DAMAGED = "The picture is damaged or cut off. Choose another, or save it again."

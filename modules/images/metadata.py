@@ -1,40 +1,62 @@
-"""The infotext inside a picture file: PNG text chunk, or EXIF comment in JPEG, WebP and AVIF."""
+"""The texts inside a picture file: A1111's in a PNG text chunk or an EXIF comment, and those of other programs."""
 
 from __future__ import annotations
 
 import io
+import json
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, features
+
+from modules.params import format_infotext
+from modules.params.foreign import read_foreign
 
 from .decode import DAMAGE, BadPicture, flattened, open_picture
+from .stealth import read_stealth
 
 KEY = "parameters"
 """The name of the PNG text chunk (I004)."""
 
+FORMATS: Mapping[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
+"""Formats that pictures are saved in, and the endings of their files."""
+
 _EXIF_IFD = 0x8769
 _USER_COMMENT = 0x9286
-_LARGEST_SIDE = {"jpeg": 65_535, "webp": 16_383}
+_EXIF_TEXTS = {0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x0131: "Software"}
+_LARGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_535}
+"""Pixels; libjpeg ends a little before JPEG's own 65,535."""
 _ENCODINGS = {b"UNICODE\0": "utf-16", b"ASCII\0\0\0": "utf-8", b"\0\0\0\0\0\0\0\0": "utf-8"}
+_NO_TEXT = ("icc_profile", "photoshop", "xmp", "exif", "XML:com.adobe.xmp")
+AMBIGUOUS = 2
+"""A few letters of rare scripts read as ASCII in the other byte order; no text of A1111's is as short."""
+
+_COMFYUI_EXIF = re.compile(r"\s*(prompt|workflow):\s*(?=\{)", re.IGNORECASE)
 
 
 class PictureText(NamedTuple):
-    """What a picture says of itself: its infotext ("" if it has none), and every other text in it."""
+    """What a picture says of itself: its infotext ("" if it has none), every other text in it, and who wrote them.
+
+    The infotext is in A1111's words whichever program wrote it; `program` is "" for A1111 and its kin.
+    """
 
     infotext: str
     items: Mapping[str, str]
+    program: str = ""
 
 
 def encode(image: Image.Image, infotext: str, *, format: str = "png", quality: int = 80) -> tuple[bytes, str]:
     """The bytes of a picture file that carries the infotext, and the file's ending.
 
-    `format` is png, jpg (jpeg) or webp; a side too long for the format gives png.
+    `format` is png, jpg (jpeg), webp or avif; a side too long for the format, or a format that this system's Pillow
+    cannot write, gives png.
     """
     kind = {"jpg": "jpeg"}.get(format.lower(), format.lower())
-    if kind not in ("png", *_LARGEST_SIDE):
-        raise BadPicture(f'Pictures cannot be saved as "{format}". Choose png, jpg or webp.')
-    if max(image.size) > _LARGEST_SIDE.get(kind, max(image.size)):
+    if kind not in FORMATS:
+        raise BadPicture(f'Pictures cannot be saved as "{format}". Choose png, jpg, webp or avif.')
+    is_too_long = max(image.size) > _LARGEST_SIDE.get(kind, max(image.size))
+    if is_too_long or (kind == "avif" and not features.check("avif")):
         kind = "png"
     buffer = io.BytesIO()
     if kind == "png":
@@ -45,20 +67,48 @@ def encode(image: Image.Image, infotext: str, *, format: str = "png", quality: i
     else:
         image = flattened(image) if kind == "jpeg" else image
         image.save(buffer, kind.upper(), quality=quality, exif=_exif(infotext))
-    return buffer.getvalue(), {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}[kind]
+    return buffer.getvalue(), FORMATS[kind]
 
 
 def read_metadata(data: bytes) -> PictureText:
-    """The texts in a picture file; raises BadPicture if it is none."""
+    """The texts in a picture file; raises BadPicture if it is none.
+
+    Hidden texts in the pixels are looked for where there are no others.
+    """
     image = open_picture(data)
     if image.format == "PNG" and KEY not in image.info:
         _load(image)
-    items = {
-        key: _plain(value) for key, value in image.info.items() if isinstance(value, (str, bytes)) and key != "exif"
-    }
-    items = {key: value for key, value in items.items() if value and key not in ("icc_profile", "photoshop", "xmp")}
-    infotext = items.pop(KEY, "") or _user_comment(image) or (items.get("comment", "") if image.format == "GIF" else "")
+    items = _items(image)
+    if not items and image.format in ("PNG", "WEBP"):
+        _load(image)
+        items = _hidden_items(read_stealth(image))
+    found = read_foreign(items, image.size)
+    if found is not None:
+        program, info = found
+        return PictureText(format_infotext(info), items, program)
+    infotext = items.pop(KEY, "") or (items.get("comment", "") if image.format == "GIF" else "")
     return PictureText(infotext, items)
+
+
+def _items(image: Image.Image) -> dict[str, str]:
+    """Every text in the file by its name; that of an EXIF comment is `parameters`, as in a PNG."""
+    texts = {key: _plain(value) for key, value in image.info.items() if isinstance(value, str | bytes)}
+    items = {key: value for key, value in texts.items() if value and isinstance(key, str) and key not in _NO_TEXT}
+    if KEY not in items and (comment := _user_comment(image)):
+        items[KEY] = comment
+    return _exif_texts(image) | items
+
+
+def _hidden_items(text: str) -> dict[str, str]:
+    """The texts in a hidden one: an infotext, or NovelAI's texts by name as JSON."""
+    if not text.startswith("{"):
+        return {KEY: text} if text else {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {KEY: text}
+    named = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+    return named if "Software" in named or KEY in named else {KEY: text}
 
 
 def _exif(infotext: str) -> bytes:
@@ -67,6 +117,22 @@ def _exif(infotext: str) -> bytes:
     if infotext:
         exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + infotext.encode("utf-16-be")
     return exif.tobytes()
+
+
+def _exif_texts(image: Image.Image) -> dict[str, str]:
+    """The texts of the EXIF block itself; ComfyUI's graphs, which it keeps there in a WebP, under their own names."""
+    try:
+        block = image.getexif()
+        texts = {name: block.get(tag) for tag, name in _EXIF_TEXTS.items()}
+    except DAMAGE:
+        return {}
+    items: dict[str, str] = {}
+    for name, text in texts.items():
+        if not isinstance(text, str) or not text.strip("\0 "):
+            continue
+        graph = _COMFYUI_EXIF.match(text)
+        items[graph[1].lower() if graph else name] = (text[graph.end() :] if graph else text).strip("\0")
+    return items
 
 
 def _user_comment(image: Image.Image) -> str:
@@ -89,13 +155,18 @@ def _user_comment(image: Image.Image) -> str:
 
 
 def _byte_order(text: bytes) -> str:
-    """The byte order of a UTF-16 text: big-endian, unless the zeros of its ASCII letters are at the odd places.
+    """The byte order of a UTF-16 text: big-endian, unless read so it has less ASCII than the other way round.
 
     The standard leaves the order to the file's own, which re-saving may change without changing the comment.
     """
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
-    return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
+    big, little = (text.decode(order, errors="replace") for order in ("utf-16-be", "utf-16-le"))
+    return "utf-16-le" if _ascii_letters(little) > _ascii_letters(big) + AMBIGUOUS else "utf-16-be"
+
+
+def _ascii_letters(text: str) -> int:
+    return sum(" " <= letter <= "~" for letter in text)
 
 
 def _plain(value: str | bytes) -> str:
