@@ -81,7 +81,7 @@ def prepare(picture: Image.Image, marked: Image.Image, start: Start, width: int,
             f"The mask has {marked.width}x{marked.height} pixels, the picture {picture.width}x{picture.height}: "
             "the mask is stretched over the picture."
         )
-        marked = resize_image(marked, *picture.size)
+        marked = marked.resize(picture.size, Image.Resampling.BILINEAR)  # sharper filters mark pixels far outside
     marked = blur_mask(marked, *inpaint.blur)
     region = masked_region(marked, inpaint.padding)
     if region is None:
