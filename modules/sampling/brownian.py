@@ -1,74 +1,95 @@
-"""A Brownian path that can be asked for its value at any time, in any order.
+"""A Brownian path that can be asked for its increment over any time, in any order.
 
 The virtual Brownian tree (Li et al. 2020, arXiv:2001.01328; Kidger et al. 2021, arXiv:2105.13493): halve the interval
-again and again, and draw each midpoint from a seed of its own. The numbers are those of torchsde's `BrownianTree`, on
-which pictures made with the DPM++ SDE samplers depend; here the normal numbers are handed in, so that they need not
-depend on the device, and sums are in float64.
+again and again, and split the increment of each half from that of the whole with noise from a seed of its own. The
+numbers are those of torchsde's `BrownianTree` to the last bit, on which pictures made with the DPM++ SDE samplers
+depend; here the normal numbers are handed in, so that they need not depend on the device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 DIGITS = 6  # times are told apart to six decimals
 POOL = 24  # words of entropy that numpy mixes, as torchsde asks for
-MEMORY = 32  # values kept: those of the way down to one time, and a few more
+MEMORY = 64  # splits kept: those of the ways down to two times, and a few more
 
 Draw = Callable[[int], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """A node of the tree: `key` says which of those at its depth."""
+
+    start: float
+    end: float
+    key: int = 0
+    depth: int = 0
+
+    @property
+    def middle(self) -> float:
+        return round((self.start + self.end) / 2, DIGITS)
+
+    def halves(self) -> tuple[_Interval, _Interval]:
+        middle, key, depth = self.middle, 2 * self.key, self.depth + 1
+        return _Interval(self.start, middle, key, depth), _Interval(middle, self.end, key + 1, depth)
 
 
 class BrownianPath:
     """One path over [start, end]. `draw(seed)` gives unit normal numbers of the path's shape, always the same ones."""
 
     def __init__(self, start: float, end: float, entropy: int, draw: Draw) -> None:
-        self._start, self._end = round(start, DIGITS), round(end, DIGITS)
+        self._whole = _Interval(round(start, DIGITS), round(end, DIGITS))
         self._entropy, self._draw = entropy, draw
         seed = np.random.SeedSequence(entropy, pool_size=POOL).generate_state(1)[0]
-        whole = draw(int(seed)).double() * math.sqrt(end - start)
-        self._values = {self._start: torch.zeros_like(whole), self._end: whole}
+        self._gained = draw(int(seed)) * math.sqrt(end - start)
+        self._splits: dict[_Interval, torch.Tensor] = {}
 
     def unit_increment(self, time: float, other: float) -> torch.Tensor:
-        """float32: what the path gains from `time` to `other`, divided by the standard deviation of that gain.
+        """What the path gains from `time` to `other`, divided by the standard deviation of that gain, float32.
 
         `other` may be the earlier one, as sigmas fall; the two must differ.
         """
-        low, high = sorted((time, other))
-        gained = self.value(high) - self.value(low)
-        return (gained / math.sqrt(high - low)).float() * (1 if time <= other else -1)
+        spread = float(np.sqrt(np.abs(np.float32(other) - np.float32(time))))
+        return (self.increment(time, other) if time < other else -self.increment(other, time)) / spread
 
-    def value(self, time: float) -> torch.Tensor:
-        """The path at `time`, float64; zero at the start."""
-        time = min(max(round(time, DIGITS), self._start), self._end)
-        if time in self._values:
-            return self._values[time]
-        start, end, key, depth = self._start, self._end, 0, 0
-        at_start, at_end = self._values[start], self._values[end]
-        while True:
-            middle = round((start + end) / 2, DIGITS)
-            at_middle = self._values.get(middle)
-            if at_middle is None:
-                share, spread = (middle - start) / (end - start), (middle - start) * (end - middle) / (end - start)
-                noise = self._draw(self._seed(key, depth)) * math.sqrt(spread)
-                at_middle = self._keep(middle, at_start + (at_end - at_start) * share + noise)
-            if time == middle:
-                return at_middle
-            key, depth = 2 * key + (time > middle), depth + 1
-            if time < middle:
-                end, at_end = middle, at_middle
-            else:
-                start, at_start = middle, at_middle
+    def increment(self, low: float, high: float) -> torch.Tensor:
+        """What the path gains from `low` to `high`; a time outside the path counts as its end."""
+        low, high = (min(max(round(time, DIGITS), self._whole.start), self._whole.end) for time in (low, high))
+        first, *others = self._pieces(self._whole, self._gained, low, high) if low < high else [self._gained * 0]
+        for piece in others:
+            first = first + piece
+        return first
 
-    def _seed(self, key: int, depth: int) -> int:
-        sequence = np.random.SeedSequence(self._entropy, spawn_key=(key, depth), pool_size=POOL)
+    def _pieces(self, interval: _Interval, gained: torch.Tensor, low: float, high: float) -> Iterator[torch.Tensor]:
+        """The increments of the largest intervals that make up [low, high], in order; `gained` is this one's."""
+        if low <= interval.start and interval.end <= high:
+            yield gained
+            return
+        left, right = interval.halves()
+        gained_left = self._left(interval, gained)
+        if low < left.end:
+            yield from self._pieces(left, gained_left, low, high)
+        if high > right.start:
+            yield from self._pieces(right, gained - gained_left, low, high)
+
+    def _left(self, interval: _Interval, gained: torch.Tensor) -> torch.Tensor:
+        """How much of an interval's increment falls into its left half."""
+        if interval in self._splits:
+            return self._splits[interval]
+        before, after = interval.middle - interval.start, interval.end - interval.middle
+        share = 1 / (interval.end - interval.start)
+        noise = self._draw(self._seed(interval)) * math.sqrt(before * after * share)
+        if len(self._splits) >= MEMORY:
+            del self._splits[next(iter(self._splits))]
+        self._splits[interval] = gained * before * share + noise
+        return self._splits[interval]
+
+    def _seed(self, interval: _Interval) -> int:
+        sequence = np.random.SeedSequence(self._entropy, spawn_key=(interval.key, interval.depth), pool_size=POOL)
         return int(sequence.generate_state(1)[0])
-
-    def _keep(self, time: float, value: torch.Tensor) -> torch.Tensor:
-        if len(self._values) >= MEMORY + 2:
-            oldest = next(kept for kept in self._values if kept not in (self._start, self._end))
-            del self._values[oldest]
-        self._values[time] = value
-        return value
