@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from modules.catalogue import Entry
-from modules.models import Model, load
+from modules.models import Model, load, with_vae
 
 from .device import free_memory
 
-Key = tuple[tuple[str, int, int], ...]
+File = tuple[str, int, int]
 Tell = Callable[[str], None]
 
 
@@ -23,32 +25,63 @@ class Checkpoints:
     def __init__(self, device: torch.device, tell: Tell = lambda text: None, *, limit: int = 1) -> None:
         """`tell` is called with what is being loaded, and with "" when that is over."""
         self._device, self._tell, self._limit = device, tell, limit
-        self._kept: OrderedDict[Key, Model] = OrderedDict()
+        self._kept: OrderedDict[tuple[File, File | None], Kept] = OrderedDict()
 
     def acquire(self, checkpoint: Entry, vae: Entry | None = None) -> Model:
-        """The model of these files. Raises BadFile.
+        """The model of these files; None takes the checkpoint's own VAE. Raises BadFile.
 
-        One that must make room goes before the new one is read, so that both never have to fit.
+        One that must make room goes before the new one is read, so that both never have to fit. Of a checkpoint that
+        is there only the VAE is changed.
         """
-        key = tuple((str(entry.path), entry.size, entry.mtime_ns) for entry in (checkpoint, vae) if entry is not None)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        while len(self._kept) >= self._limit:
-            self._kept.popitem(last=False)
-            free_memory(self._device)
-        self._tell(f"Loading {checkpoint.name}")
-        try:
-            model = load(checkpoint.path, device=self._device, vae=_path(vae))
-        finally:
-            self._tell("")
-        self._kept[key] = model
-        return model
+        key = (_file(checkpoint), _sidecar(checkpoint))
+        wanted = _file(vae) if vae else None
+        kept = self._kept.get(key)
+        if kept is None or kept.vae != wanted:
+            with self._telling(checkpoint if kept is None else vae or checkpoint):
+                model = with_vae(kept.model, _path(vae)) if kept else self._load(checkpoint, vae)
+            kept = self._kept[key] = Kept(model, wanted)
+        self._kept.move_to_end(key)
+        return kept.model
 
     def clear(self) -> None:
         """Keep nothing."""
         self._kept.clear()
         free_memory(self._device)
+
+    def _load(self, checkpoint: Entry, vae: Entry | None) -> Model:
+        while len(self._kept) >= self._limit:
+            self._kept.popitem(last=False)
+            free_memory(self._device)
+        return load(checkpoint.path, device=self._device, vae=_path(vae))
+
+    @contextmanager
+    def _telling(self, entry: Entry) -> Iterator[None]:
+        self._tell(f"Loading {entry.name}")
+        try:
+            yield
+        finally:
+            self._tell("")
+
+
+class Kept(NamedTuple):
+    """A model in memory, and the VAE that it has in place of its own."""
+
+    model: Model
+    vae: File | None
+
+
+def _file(entry: Entry) -> File:
+    return (str(entry.path), entry.size, entry.mtime_ns)
+
+
+def _sidecar(entry: Entry) -> File | None:
+    """The configuration beside the file, which says how to load it."""
+    path = entry.path.with_suffix(".yaml")
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (str(path), status.st_size, status.st_mtime_ns)
 
 
 def _path(entry: Entry | None) -> Path | None:

@@ -2,13 +2,15 @@
 
 from modules.models.files import Weights, read_pickled, read_weights
 from modules.models.latents import NotANumber, decode, encode
-from modules.models.load import load
+from modules.models.load import load, with_vae
 from modules.models.merges import bare
 from modules.models.model import Model
 from modules.models.patch import Live, patched
 from modules.models.patches import ContextPatch, Pass, Patch, PatchError, Thin, WeightPatch
 from modules.models.preview import preview
 from modules.models.schedule import zero_terminal_snr
+from modules.models.tiling import tiled
+from modules.models.token_merging import merging_tokens
 
 __all__ = [
     "ContextPatch",
@@ -25,9 +27,12 @@ __all__ = [
     "decode",
     "encode",
     "load",
+    "merging_tokens",
     "patched",
     "preview",
     "read_pickled",
     "read_weights",
+    "tiled",
+    "with_vae",
     "zero_terminal_snr",
 ]

@@ -11,7 +11,7 @@ import torch
 
 from modules.catalogue import Variant, architecture, refuse_others
 from modules.models.convert import clip_tensors, diffusers_vae_tensors
-from modules.models.facts import Facts, read_facts
+from modules.models.facts import Facts, checked, count, read_facts
 from modules.models.files import Weights, read_weights
 from modules.models.layout import Layout, clip_config, is_diffusers_vae, openclip_config, unet_config, vae_config
 from modules.models.mapped import MappedFile
@@ -77,13 +77,26 @@ def read_file(path: Path) -> Checkpoint:
 
 
 def read_vae(path: Path, facts: Facts) -> Part:
-    """A VAE in a file of its own, under original names (with or without their prefix) or diffusers'."""
+    """A VAE in a file of its own, under original names (with or without their prefix) or diffusers'.
+
+    `facts` are those of the checkpoint that it is for. Raises BadFile.
+    """
     weights = read_weights(path)
     tensors = weights.under(VAE) or weights.tensors
     if "decoder.conv_in.weight" not in tensors:
         refuse_others(path, weights.tensors)
         raise BadFile(path, "holds no VAE. Choose another file under Settings, SD VAE.")
-    return _vae_part(weights, tensors, facts)
+    return _vae_part(weights, tensors, replace(facts, vae_groups=_vae_groups(weights, tensors, facts)))
+
+
+def _vae_groups(weights: Weights, tensors: Mapping[str, torch.Tensor], facts: Facts) -> int:
+    """As the file says; otherwise the usual number, unless the VAE is too narrow to have been made with it."""
+    told = weights.metadata.get("tagbrush.vae.groups")
+    if told:
+        return checked(weights.path, "tagbrush.vae.groups", told, count)
+    widths = vae_config(Layout(weights.path, tensors), replace(facts, vae_groups=1))["block_out_channels"]
+    usual = Facts().vae_groups
+    return facts.vae_groups if any(width % usual for width in widths) else usual
 
 
 def _vae_part(weights: Weights, tensors: Mapping[str, torch.Tensor], facts: Facts) -> Part:
