@@ -13,6 +13,9 @@ Emphasis = Literal["None", "Ignore", "Original", "No norm"]
 ROUND = 1.1
 SQUARE = 1 / 1.1
 
+# A group is repeated (`(cat:x3)`) up to this many characters in all; it keeps short prompts from becoming endless ones.
+MAX_REPEATED = 10_000
+
 # Brackets opened inside this many others are plain characters. It keeps hostile nesting linear in time.
 MAX_DEPTH = 100
 
@@ -21,6 +24,7 @@ _TOKEN = re.compile(
       \\[()\[\]\\]                                  # an escaped bracket or backslash
     | \\                                            # a backslash before anything else vanishes
     | :\s*+(?P<weight>[+-]?[.\d]++)\s*+\)           # a weight, with the bracket that it needs
+    | :\s*+x(?P<times>[+-]?[.\d]++)\s*+\)           # a number of copies, likewise
     | [()\[\]:]
     | [^\\()\[\]:]+
     """,
@@ -45,8 +49,9 @@ class Break:
 def parse_attention(text: str, mode: Emphasis = "Original") -> tuple[Segment | Break, ...]:
     """The segments of `text` in order, at least one; neighbours of equal weight are joined (P010-P021).
 
-    Weights multiply from the inside out, so that floats equal A1111's to the last bit. Mode "None" takes every
-    character literally, BREAK too; "Ignore" reads the syntax and drops the weights. Every string is legal.
+    `(cat:x3.2)` is three cats, the last at 1.2 (P020). Weights multiply from the inside out, so that floats equal
+    A1111's to the last bit. Mode "None" takes every character literally, BREAK too; "Ignore" reads the syntax and
+    drops the weights. Every string is legal.
     """
     if mode == "None":
         return (Segment(text, 1.0),)
@@ -68,15 +73,18 @@ class _Reader:
         self._weights: list[float] = []
         self._round: list[int] = []
         self._square: list[int] = []
+        self._repeated = 0
 
     def read(self, match: re.Match[str]) -> None:
-        token, number = match[0], match["weight"]
+        token, number, times = match[0], match["weight"], match["times"]
         if token.startswith("\\"):
             self._add(token[1:])
         elif token in "([" and len(self._round) + len(self._square) < MAX_DEPTH:
             (self._round if token == "(" else self._square).append(len(self._pieces))
         elif number is not None and self._round:
             self._close_weighted(token, _weight(number))
+        elif times is not None and self._round:
+            self._close_repeated(token, _weight(times))
         elif token == ")" and self._round:
             self._multiply(self._round.pop(), ROUND)
         elif token == "]" and self._square:
@@ -102,6 +110,25 @@ class _Reader:
             self._add(token.removesuffix(")"))
             weight = ROUND
         self._multiply(self._round.pop(), weight)
+
+    def _close_repeated(self, token: str, times: float | None) -> None:
+        """Close a group that is there several times: whole copies, the last one with what is left of the number."""
+        start = self._round.pop()
+        group, weights = self._pieces[start:], self._weights[start:]
+        copies = max(int(abs(times)), 1) if times is not None else 0
+        length = (copies - 1) * sum(len(piece) + 1 if isinstance(piece, str) else 1 for piece in group)
+        if times is None or self._repeated + length > MAX_REPEATED:
+            self._add(token.removesuffix(")"))
+            self._multiply(start, ROUND)
+            return
+        self._repeated += length
+        for _ in range(copies - 1):
+            self._add(" ")
+            self._pieces += group
+            self._weights += weights
+        last = len(self._pieces) - len(group)
+        self._multiply(last, abs(times) - copies + 1)
+        self._multiply(start, math.copysign(1, times))
 
     def _add(self, piece: str | Break) -> None:
         self._pieces.append(piece)

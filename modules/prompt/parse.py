@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .comments import strip_comments
 from .composition import Part, split_and
 from .schedule import Scheduled, schedule
-from .tags import Tag, extract_tags
+from .tags import NetworkTag, Tag, append_tags, extract_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,18 @@ def parse_prompt(
     negative: bool = False,
     hires_steps: int | None = None,
     old_schedules: bool = False,
+    always: Sequence[NetworkTag] = (),
+    comments: bool = True,
 ) -> ParsedPrompt:
     """Read a prompt whose styles are merged already. Every string is legal; a negative prompt is never split on AND.
+
+    Networks that are `always` there are appended as tags, unless the prompt names them itself (P061). Without
+    `comments` a `#` is an ordinary character (P073).
 
     `steps` are denoiser calls: twice the steps with a second-order sampler (P033). For the hires pass give its steps
     as `hires_steps` and the first pass's as `steps`.
     """
-    text = strip_comments(text)
+    text = append_tags(strip_comments(text) if comments else text, always)
     plain, tags = extract_tags(text)
     parts = (Part(plain, 1.0),) if negative else split_and(plain)
     read = tuple(

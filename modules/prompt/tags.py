@@ -80,6 +80,14 @@ def read_tag(tag: Tag, kinds: Iterable[str] = TAG_KINDS) -> tuple[NetworkTag | N
     )
 
 
+def append_tags(text: str, networks: Iterable[NetworkTag]) -> str:
+    """The text with a tag for each network that it does not name yet (P061)."""
+    networks = tuple(networks)
+    named = {(tag.kind, tag.args[0]) for tag in extract_tags(text)[1]} if networks else set()
+    wanted = (network for network in networks if (network.kind, network.name) not in named)
+    return text + "".join(f"<{network.kind}:{network.name}:{network.te}>" for network in wanted)
+
+
 class _Malformed(Exception):
     """The reason why a tag cannot be used."""
 
