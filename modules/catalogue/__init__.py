@@ -6,11 +6,13 @@ from .families import Architecture, Family, Prediction, Variant, architecture, r
 from .folders import Folders
 from .headers import Header, read_header
 from .pickles import UnsafePickle, check_pickle, read_stubs
+from .picture_embeddings import IMAGE_SUFFIXES, NoEmbedding, read_picture_embedding
 from .previews import Preview
 from .stubs import Global, Opaque, TensorStub
 from .styles import StyleEntry, StyleFiles
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "KINDS",
     "Architecture",
     "Catalogue",
@@ -21,6 +23,7 @@ __all__ = [
     "Global",
     "Header",
     "Kind",
+    "NoEmbedding",
     "Opaque",
     "Prediction",
     "Preview",
@@ -33,6 +36,7 @@ __all__ = [
     "check_pickle",
     "entry_id",
     "read_header",
+    "read_picture_embedding",
     "read_stubs",
     "refuse_others",
 ]

@@ -16,6 +16,7 @@ from .examine import examine, full_metadata
 from .folders import Folders
 from .hashes import Hashes, legacy_hash
 from .index import Index, Known
+from .picture_embeddings import IMAGE_SUFFIXES
 from .previews import Preview, read_preview
 from .scan import SUFFIXES, Found, Stamp, scan, stamp, stamp_of
 from .shelf import Shelf
@@ -49,6 +50,8 @@ class Catalogue:
         self._read_sidecars: Known = {}
         self._hashes = Hashes(self._index, self._hashed)
         self._shelves: dict[Kind, Shelf] = {}
+        self._known: dict[Kind, Known] = {}
+        self._pending: dict[Kind, list[Stamp]] = {}
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._background: dict[Kind, threading.Thread] = {}
@@ -193,29 +196,26 @@ class Catalogue:
             neighbours = self.folders.checkpoints if kind == "vae" else ()
             found = scan(kind, self.folders.of(kind), neighbours)
             before = self._shelves.get(kind)
-            facts = self._facts(kind, found, before, patience, news or {})
-            sidecars = self._sidecars([place for item in found for place in item.sidecars])
+            facts = self._facts(kind, [item.stamp for item in found], patience, news or {})
+            self._pending[kind] = [item.stamp for item in found if item.stamp not in facts]
+            shown = [item for item in found if _is_shown(item, facts.get(item.stamp))]
+            sidecars = self._sidecars([place for item in shown for place in item.sidecars])
             hashes = self._index.hashes("sha256")
-            shelf = Shelf([_entry(kind, item, facts.get(item.stamp), sidecars, hashes) for item in found])
+            shelf = Shelf([_entry(kind, item, facts.get(item.stamp), sidecars, hashes) for item in shown])
             self._shelves[kind] = shelf
-            if len(facts) < len(found) and self._is_thorough:
+            if self._pending[kind] and self._is_thorough:
                 self._examine_in_background(kind)
             return before is None or before.entries != shelf.entries
 
-    def _facts(
-        self, kind: Kind, found: Sequence[Found], before: Shelf | None, patience: float | None, news: Known
-    ) -> Known:
-        """The facts of the files found: new ones, those on the shelf and in the index, and what patience allows."""
-        wanted = [item.stamp for item in found]
-        shelved = before.entries if before else ()
-        known: Known = {
-            stamp_of(entry): entry.facts for entry in shelved if entry.examined and not entry.facts.is_fleeting
-        }
-        known |= news
+    def _facts(self, kind: Kind, wanted: Sequence[Stamp], patience: float | None, news: Known) -> Known:
+        """The facts of the files found: new ones, those known before and in the index, and what patience allows."""
+        known = self._known.get(kind, {}) | news
         if any(place not in known for place in wanted):
             known = self._index.facts(kind) | known
         known |= self._examine(kind, [place for place in wanted if place not in known], patience)
-        return {place: known[place] for place in wanted if place in known}
+        facts = {place: known[place] for place in wanted if place in known}
+        self._known[kind] = {place: each for place, each in facts.items() if not each.is_fleeting}
+        return facts
 
     def _sidecars(self, places: Sequence[Stamp]) -> Known:
         """The contents of sidecars, read where they are new."""
@@ -246,7 +246,7 @@ class Catalogue:
             news: Known = {}
             while not self._closing.wait(PAUSE):
                 with self._lock:
-                    places = [stamp_of(entry) for entry in self._shelves[kind].entries if not entry.examined]
+                    places = self._pending[kind]
                     if not places:
                         del self._background[kind]
                         return
@@ -278,11 +278,19 @@ class Catalogue:
             self._tell(kind)
 
 
+def _is_shown(found: Found, facts: Facts | None) -> bool:
+    """Whether a file has a card: not a picture among the embeddings before it is known to be one."""
+    if facts is None:
+        return Path(found.stamp.path).suffix.lower() not in IMAGE_SUFFIXES
+    return not facts.is_none
+
+
 def _entry(kind: Kind, found: Found, facts: Facts | None, sidecars: Known, hashes: Known) -> Entry:
     """The entry of a file found."""
     parts: list[dict[str, Any]] = [sidecars.get(place, {}) for place in found.sidecars]
     path = Path(found.stamp.path)
-    name = path.stem if path.suffix.lower() in SUFFIXES[kind] else path.name
+    own = path.stem if path.suffix.lower() in SUFFIXES[kind] else path.name
+    name = (facts.inner_name if facts else "") or own
     return Entry(
         kind=kind,
         path=path,

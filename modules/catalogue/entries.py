@@ -26,6 +26,7 @@ class Facts:
     parts that are not in it. `inner_name` is that of an embedding in a picture, where it goes before the file's.
     `metadata` leaves out long values (`Catalogue.metadata` reads them all). `error` says why the file cannot be used;
     it is fleeting if it may pass while the file stays as it is: another program had it open, or rights were missing.
+    `is_none` is a file that is none of the kind, and no fault: a picture among embeddings without one in it.
     """
 
     family: Family = ""
@@ -42,6 +43,7 @@ class Facts:
     has_cover: bool = False
     error: str | None = None
     is_fleeting: bool = False
+    is_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .entries import Facts, Kind
 from .families import FAMILY_OF_WIDTH, UNET, VARIANT_OF_CHANNELS, Family, Prediction, architecture
 from .headers import read_header
 from .pickles import read_stubs
+from .picture_embeddings import IMAGE_SUFFIXES, NoEmbedding, read_picture_embedding, tensor_shape
 from .stubs import Opaque, TensorStub
 from .texts import sendable
 
@@ -40,8 +42,12 @@ def examine(kind: Kind, path: Path) -> Facts:
     try:
         if path.is_dir():
             return _diffusers_folder(path)
+        if kind == "embedding" and path.suffix.lower() in IMAGE_SUFFIXES:
+            return _picture_embedding(path)
         tensors, metadata, contents = _contents(path)
         return _EXAMINERS[kind](path, tensors, metadata, contents)
+    except NoEmbedding as error:
+        return Facts(is_none=True, is_fleeting=isinstance(error.__cause__, PermissionError))
     except BadFile as error:
         return Facts(error=error.reason, is_fleeting=isinstance(error.__cause__, OSError))
 
@@ -143,6 +149,17 @@ def _embedding(path: Path, tensors: Tensors, metadata: Mapping[str, str], conten
         width=width,
         **_common(metadata),
     )
+
+
+def _picture_embedding(path: Path) -> Facts:
+    """The facts of an embedding in a picture, which is called by the name inside (D031)."""
+    content = read_picture_embedding(path)
+    params = content.get("string_to_param")
+    named = params if isinstance(params, dict) else content
+    shapes = {key: shape for key, value in named.items() if (shape := tensor_shape(value))}
+    tensors = {key: TensorStub("F32", shape) for key, shape in shapes.items()}
+    notes = {sendable(key): sendable(str(value)) for key, value in content.items() if _is_note(key, value)}
+    return replace(_embedding(path, tensors, notes, None), inner_name=notes.get("name", "").strip())
 
 
 def _embedding_parts(path: Path, tensors: Tensors, contents: Any) -> Tensors:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .entries import Entry, Kind
 from .natural import natural_key
+from .picture_embeddings import IMAGE_SUFFIXES
 
 SUFFIXES: Mapping[Kind, frozenset[str]] = MappingProxyType(
     {
@@ -19,7 +20,7 @@ SUFFIXES: Mapping[Kind, frozenset[str]] = MappingProxyType(
         "vae": frozenset({".safetensors", ".ckpt", ".pt"}),
         "lora": frozenset({".safetensors", ".ckpt", ".pt"}),
         "hypernetwork": frozenset({".pt"}),
-        "embedding": frozenset({".safetensors", ".pt", ".bin"}),
+        "embedding": frozenset({".safetensors", ".pt", ".bin"}) | IMAGE_SUFFIXES,
     }
 )
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
@@ -153,6 +154,8 @@ def _files(kind: Kind, root: Path, listing: _Listing, wanted: Callable[[str], bo
         stem, suffix = os.path.splitext(name)
         if suffix.lower() not in SUFFIXES[kind] or not wanted(name) or not _is_nameable(name):
             continue
+        if kind == "embedding" and _is_preview(stem.lower(), suffix.lower(), beside):
+            continue
         status = _status(entry)
         if status is None or status.st_size == 0:
             continue
@@ -166,6 +169,13 @@ def _files(kind: Kind, root: Path, listing: _Listing, wanted: Callable[[str], bo
         )
     if kind == "checkpoint":
         yield from _model_folders(root, listing)
+
+
+def _is_preview(stem: str, suffix: str, beside: Mapping[str, os.DirEntry[str]]) -> bool:
+    """Whether a picture is that of an embedding beside it (D060), rather than one itself."""
+    if suffix not in IMAGE_SUFFIXES:
+        return False
+    return stem.endswith(".preview") or any(stem + each in beside for each in SUFFIXES["embedding"] - IMAGE_SUFFIXES)
 
 
 def _is_nameable(name: str) -> bool:
