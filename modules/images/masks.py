@@ -17,6 +17,7 @@ _FILL_BLURS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
 """(radius of the blur in pixels, how often it is laid on): from a wash over everything to the edge itself."""
 
 _WEIGHTS = 256  # the unit in which OpenCV counts a blur's weights of 8-bit pictures
+_BAND = 2**16  # pixels that are worked on at a time, so that they stay in the processor's cache
 
 
 def decode_mask(data: bytes, *, is_round: bool = True) -> Image.Image:
@@ -44,24 +45,35 @@ def blur_mask(mask: Image.Image, across: int, upright: int) -> Image.Image:
     """The mask with soft edges: a Gaussian of that many pixels in each direction, as OpenCV computes it; 0 is none."""
     values = np.asarray(mask)
     if across > 0:
-        values = _blur_rows(values, across)
+        values = _blurred(values, across, axis=1)
     if upright > 0:
-        values = _blur_rows(values.T, upright).T
-    return Image.fromarray(np.ascontiguousarray(values))
+        values = _blurred(values, upright, axis=0)
+    return Image.fromarray(values)
 
 
-def _blur_rows(values: np.ndarray, sigma: int) -> np.ndarray:
-    """(H, W) uint8, each row blurred; beyond its ends the row goes on as in a mirror.
+def _blurred(values: np.ndarray, sigma: int, axis: int) -> np.ndarray:
+    """(H, W) uint8, blurred along an axis; beyond its ends the picture goes on as in a mirror.
 
     Sums of at most 255 * 256 + 128 just fit into 16 bits.
     """
     weights = _gaussian(sigma)
     reach = len(weights) // 2
-    rows = np.pad(values, ((0, 0), (reach, reach)), mode="reflect" if values.shape[1] > 1 else "edge")
-    total = np.full(values.shape, _WEIGHTS // 2, dtype=np.uint16)
-    for place in np.flatnonzero(weights):
-        total += rows[:, place : place + values.shape[1]] * np.uint16(weights[place])
-    return (total // _WEIGHTS).astype(np.uint8)
+    margins = [(0, 0), (0, 0)]
+    margins[axis] = (reach, reach)
+    wide = np.pad(values, margins, mode="reflect" if values.shape[axis] > 1 else "edge").astype(np.uint16)
+    height, width = values.shape
+    result = np.empty_like(values)
+    rows = max(_BAND // width, 1)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        total = np.full((bottom - top, width), _WEIGHTS // 2, dtype=np.uint16)
+        product = np.empty_like(total)
+        for place in np.flatnonzero(weights):
+            part = wide[top + place : bottom + place] if axis == 0 else wide[top:bottom, place : place + width]
+            np.multiply(part, np.uint16(weights[place]), out=product)
+            total += product
+        result[top:bottom] = total >> 8
+    return result
 
 
 def _gaussian(sigma: int) -> np.ndarray:
