@@ -106,4 +106,4 @@ def _mount_page(app: FastAPI, services: Services) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from modules.ui import mount
 
-    mount(app, services.jobs, services.catalogue)
+    mount(app, services.jobs, services.catalogue, services.styles)

@@ -46,6 +46,8 @@ def control(param: Param, task: str, **options: Any) -> gr.components.Component:
         return gr.Radio(named, **shared) if len(named) <= SEGMENTS else gr.Dropdown(named, **shared)
     if param.choices is not None:
         return gr.Dropdown(**({"choices": _choices(param.choices)} | shared))
+    if param.kind is tuple:
+        return gr.Dropdown(**({"multiselect": True, "choices": []} | shared | {"value": list(shared["value"])}))
     if param.ui is not None:
         minimum, maximum, *step = param.ui
         return gr.Slider(minimum=minimum, maximum=maximum, step=step[0] if step else None, **shared)

@@ -65,7 +65,7 @@ class Form:
     def draw_prompts(self) -> None:
         shared = {"show_label": False, "container": False, "max_lines": 24}
         self.add("prompt", lines=3, placeholder="What do you want to see?", **shared)
-        self.add("negative_prompt", lines=2, placeholder="What should not be in it?", **shared)
+        self.add("negative_prompt", lines=3, placeholder="What should not be in it?", **shared)
 
     def draw_controls(self, handlers: Handlers) -> None:
         """Everything under the tab Generation."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from modules.catalogue import Catalogue, Entry
+from modules.catalogue import Catalogue, Entry, StyleFiles
 from modules.images import whole_picture
 from modules.jobs import Jobs
 from modules.params import (
@@ -26,6 +26,7 @@ from modules.params import (
     read_overrides,
     request_from_infotext,
 )
+from modules.prompt import apply_styles
 
 _PICTURE_URL = re.compile(r"/jobs/([\w-]+)/pictures/(\d+)$")
 
@@ -51,6 +52,7 @@ class Handlers:
 
     jobs: Jobs
     catalogue: Catalogue
+    style_files: StyleFiles
 
     def submit(
         self, task: str, fields: Mapping[str, Any], settings: Mapping[str, Any], inputs: Mapping[str, Any]
@@ -166,6 +168,19 @@ class Handlers:
         if not self.jobs.settings().send_seed:
             fields.pop("seed", None)
         return image, fields, ""
+
+    def styles(self) -> list[str]:
+        """The names of the styles there are now."""
+        return [entry.name for entry in self.style_files.entries()]
+
+    def with_styles(self, names: Sequence[str], prompt: str, negative_prompt: str) -> tuple[str, str]:
+        """Both prompts with the styles merged in, for a person to go on writing (P071)."""
+        known = {entry.name: entry for entry in self.style_files.entries()}
+        chosen = [known[name] for name in names if name in known]
+        return (
+            apply_styles(prompt, [style.prompt for style in chosen]),
+            apply_styles(negative_prompt, [style.negative_prompt for style in chosen]),
+        )
 
     def defaults(self, names: Sequence[str]) -> dict[str, Any]:
         """The settings in force, for the controls that show them."""

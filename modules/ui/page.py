@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from modules.catalogue import Catalogue
+from modules.catalogue import Catalogue, StyleFiles
 from modules.images import MAX_BYTES
 from modules.jobs import Jobs
 
@@ -41,9 +41,9 @@ ADDRESSES = ("/gradio_api/file=http{rest:path}", "/gradio_api/file/http{rest:pat
 HIDDEN = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def mount(app: FastAPI, jobs: Jobs, catalogue: Catalogue, path: str = "/") -> gr.Blocks:
+def mount(app: FastAPI, jobs: Jobs, catalogue: Catalogue, styles: StyleFiles, path: str = "/") -> gr.Blocks:
     """The page, mounted on `app` at `path`."""
-    blocks = build(jobs, catalogue)
+    blocks = build(jobs, catalogue, styles)
     # gradio's route for files takes addresses too, and answers with what came as a page of this server where the other
     # one calls it HTML: a link on any page of the web would run a script with all the rights of ours.
     for address in ADDRESSES:
@@ -70,9 +70,9 @@ def _refuse_address(rest: str) -> str:
     return "Files of other servers are not fetched. Open their address itself."
 
 
-def build(jobs: Jobs, catalogue: Catalogue) -> gr.Blocks:
+def build(jobs: Jobs, catalogue: Catalogue, styles: StyleFiles) -> gr.Blocks:
     """The page's controls and what they do."""
-    handlers = Handlers(jobs, catalogue)
+    handlers = Handlers(jobs, catalogue, styles)
     native = Native.of(handlers.checkpoint())
     with gr.Blocks(title="Tagbrush", analytics_enabled=False, fill_width=True) as blocks:
         with gr.Row(elem_classes="tb-header"):
@@ -128,6 +128,9 @@ def _task_tab(form: Form, handlers: Handlers, checkpoint: gr.Dropdown, message: 
             with gr.Row():
                 paste = gr.Button("Paste", elem_id=f"{task}_paste", elem_classes="tb-tool")
                 clear = gr.Button("Clear", elem_id=f"{task}_clear_prompt", elem_classes="tb-tool")
+            with gr.Row(elem_classes="tb-styles"):
+                styles = form.add("styles", choices=handlers.styles(), show_label=False, container=False)
+                apply = gr.Button("Apply", elem_id=f"{task}_style_apply", elem_classes="tb-tool")
     with gr.Row(elem_classes="tb-body"):
         with gr.Column(elem_classes="tb-left"), gr.Tabs(elem_id=f"{task}_extra_tabs", overflow_behavior="wrap"):
             with gr.Tab("Generation", elem_id=f"{task}_generation", elem_classes="tb-controls", render_children=True):
@@ -139,6 +142,12 @@ def _task_tab(form: Form, handlers: Handlers, checkpoint: gr.Dropdown, message: 
             _html(f'<tb-results task="{task}"></tb-results>', "tb-results-box")
     prompts = [form.fields["prompt"], form.fields["negative_prompt"]]
     clear.click(None, outputs=prompts, js="() => ['', '']")
+
+    def merge(names: list[str], prompt: str, negative_prompt: str) -> tuple[Any, ...]:
+        return [], *handlers.with_styles(names, prompt, negative_prompt)
+
+    apply.click(merge, [styles, *prompts], [styles, *prompts], **HIDDEN)
+    styles.focus(lambda: gr.Dropdown(choices=handlers.styles()), None, [styles], **HIDDEN)
     before = with_painting(form) if task == "img2img" else None
     generate.click(_submitter(form, handlers), form.components, [message], js=before, **HIDDEN).then(
         None, [message], js=SAY

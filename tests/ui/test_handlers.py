@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from PIL import Image
 
-from modules.catalogue import Entry
+from modules.catalogue import Entry, StyleFiles
 from modules.catalogue.entries import Facts
 from modules.images import MAX_BYTES
 from modules.params import DEFAULT_CFG, Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
@@ -71,8 +71,8 @@ def jobs() -> FakeJobs:
 
 
 @pytest.fixture
-def handlers(jobs: FakeJobs) -> Handlers:
-    return Handlers(jobs, FakeCatalogue())  # type: ignore[arg-type]
+def handlers(jobs: FakeJobs, tmp_path: Path) -> Handlers:
+    return Handlers(jobs, FakeCatalogue(), StyleFiles((tmp_path / "styles.csv",)))  # type: ignore[arg-type]
 
 
 def test_every_parameter_with_a_range_becomes_a_slider_of_that_range() -> None:
@@ -178,6 +178,13 @@ def test_a_setting_that_does_not_exist_is_told(handlers: Handlers, jobs: FakeJob
     assert not jobs.submitted
 
 
+def test_styles_can_be_merged_into_the_boxes(handlers: Handlers) -> None:
+    """P071."""
+    handlers.style_files.save("ink", "{prompt}, ink", "photo")
+    assert handlers.styles() == ["ink"]
+    assert handlers.with_styles(["ink", "gone"], "a cat", "blur") == ("a cat, ink", "blur, photo")
+
+
 def test_native_values_come_from_the_file_or_its_family() -> None:
     assert Native.of(SMALL) == Native(128, 96, 3.0)
     assert Native.of(PLAIN) == Native(512, 512, DEFAULT_CFG)
@@ -207,7 +214,7 @@ def test_only_pictures_of_jobs_are_received(handlers: Handlers, url: str) -> Non
 
 def test_the_page_stays_small_enough_to_load_at_once(handlers: Handlers) -> None:
     async def built() -> gr.Blocks:  # without a running loop gradio opens one of its own and leaves it open
-        return build(handlers.jobs, handlers.catalogue)
+        return build(handlers.jobs, handlers.catalogue, handlers.style_files)
 
     blocks = asyncio.run(built())
     assert len(blocks.blocks) < 300
@@ -224,7 +231,7 @@ def answer(handlers: Handlers, method: str, path: str, **options: Any) -> Respon
 
     async def asked() -> Response:
         app = FastAPI()
-        mount(app, handlers.jobs, handlers.catalogue)
+        mount(app, handlers.jobs, handlers.catalogue, handlers.style_files)
         async with AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
             return await client.request(method, path, **options)
 

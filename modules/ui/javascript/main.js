@@ -4,6 +4,7 @@ import "./cards.js";
 import "./pnginfo.js";
 import "./results.js";
 import "./worker.js";
+import { watchCounters } from "./counter.js";
 import { watchDrops } from "./drops.js";
 import { on } from "./events.js";
 import { useSeed } from "./handover.js";
@@ -28,6 +29,7 @@ Object.assign(window, {
 watchPrompts();
 watchKeys();
 watchDrops();
+watchCounters();
 follow();
 on("catalogue", (data) => {
   if (!data.kind || data.kind === "checkpoint") document.getElementById("refresh_sd_model_checkpoint")?.click();
