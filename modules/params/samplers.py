@@ -12,16 +12,20 @@ from .errors import UnknownName
 
 @dataclass(frozen=True)
 class ScheduleInfo:
-    """A noise schedule: `label` is what a person reads, `name` what A1111's API calls it."""
+    """A noise schedule: `label` is what a person reads, `name` what A1111's API calls it.
+
+    `rho` is the default of the exponent that shapes it, for those that have one.
+    """
 
     label: str
     name: str
     aliases: tuple[str, ...] = ()
+    rho: float | None = None
 
 
 @dataclass(frozen=True)
 class SamplerInfo:
-    """A sampler: its default schedule, and what the prompt language must know of it.
+    """A sampler: its default schedule, and what the rest of the program must know of it.
 
     `second_order` samplers call the model twice a step, and A1111 counts prompt schedules in calls.
     `timesteps` samplers walk DDPM timesteps instead of sigmas, so that no schedule applies to them.
@@ -32,25 +36,70 @@ class SamplerInfo:
     default_schedule: str = "Automatic"
     second_order: bool = False
     timesteps: bool = False
+    eta: float | None = None
+    """How much fresh noise it adds when nothing is said, as a share; None where there is no such choice."""
+    churns: bool = False
+    """Whether it reads sigma churn, tmin and tmax."""
+    scales_noise: bool = False
+    """Whether it reads sigma noise."""
+    ensd: bool = False
+    """Whether A1111 says the eta noise seed delta in its infotext."""
+    brownian: bool = False
+    """Whether its noise is the increments of one Brownian path per picture."""
+    discards_penultimate: bool = False
+    """Whether it walks a schedule of one step more, the last sigma above zero left out."""
 
 
 SCHEDULES: tuple[ScheduleInfo, ...] = (
     ScheduleInfo("Automatic", "automatic"),
     ScheduleInfo("Uniform", "uniform"),
-    ScheduleInfo("Karras", "karras"),
+    ScheduleInfo("Karras", "karras", rho=7.0),
     ScheduleInfo("Exponential", "exponential"),
+    ScheduleInfo("Polyexponential", "polyexponential", rho=1.0),
     ScheduleInfo("SGM Uniform", "sgm_uniform", ("SGMUniform",)),
+    ScheduleInfo("KL Optimal", "kl_optimal"),
+    ScheduleInfo("Align Your Steps", "align_your_steps"),
     ScheduleInfo("Simple", "simple"),
+    ScheduleInfo("Normal", "normal"),
+    ScheduleInfo("DDIM", "ddim"),
+    ScheduleInfo("Beta", "beta"),
 )
 
 SAMPLERS: tuple[SamplerInfo, ...] = (
-    SamplerInfo("DPM++ 2M", ("k_dpmpp_2m",), default_schedule="Karras"),
-    SamplerInfo("DPM++ 2M SDE", ("k_dpmpp_2m_sde",), default_schedule="Exponential"),
-    SamplerInfo("Euler a", ("k_euler_a", "k_euler_ancestral")),
-    SamplerInfo("Euler", ("k_euler",)),
+    SamplerInfo("DPM++ 2M", ("k_dpmpp_2m",), "Karras"),
+    SamplerInfo("DPM++ SDE", ("k_dpmpp_sde",), "Karras", True, eta=1, scales_noise=True, brownian=True),
+    SamplerInfo("DPM++ 2M SDE", ("k_dpmpp_2m_sde",), "Exponential", eta=1, scales_noise=True, brownian=True),
+    SamplerInfo("DPM++ 2M SDE Heun", ("k_dpmpp_2m_sde_heun",), "Exponential", eta=1, scales_noise=True, brownian=True),
+    SamplerInfo("DPM++ 2S a", ("k_dpmpp_2s_a",), "Karras", True, eta=1, scales_noise=True, ensd=True),
+    SamplerInfo(
+        "DPM++ 3M SDE",
+        ("k_dpmpp_3m_sde",),
+        "Exponential",
+        eta=1,
+        scales_noise=True,
+        brownian=True,
+        discards_penultimate=True,
+    ),
+    SamplerInfo("Euler a", ("k_euler_a", "k_euler_ancestral"), eta=1, ensd=True),
+    SamplerInfo("Euler", ("k_euler",), churns=True, scales_noise=True),
+    SamplerInfo("LMS", ("k_lms",)),
+    SamplerInfo("Heun", ("k_heun",), second_order=True, churns=True, scales_noise=True),
+    SamplerInfo("DPM2", ("k_dpm_2",), "Karras", True, churns=True, scales_noise=True, discards_penultimate=True),
+    SamplerInfo(
+        "DPM2 a", ("k_dpm_2_a",), "Karras", True, eta=1, scales_noise=True, ensd=True, discards_penultimate=True
+    ),
+    SamplerInfo("DPM fast", ("k_dpm_fast",), eta=1, scales_noise=True, ensd=True),
+    SamplerInfo("DPM adaptive", ("k_dpm_ad",), eta=1, ensd=True),
+    SamplerInfo("Restart", ("restart",), "Karras", True),
+    SamplerInfo("DDIM", ("ddim",), timesteps=True, eta=0),
+    SamplerInfo("DDIM CFG++", ("ddim_cfgpp",), timesteps=True, eta=0),
+    SamplerInfo("PLMS", ("plms",), timesteps=True),
+    SamplerInfo("UniPC", ("unipc",), timesteps=True),
     SamplerInfo("LCM", ("k_lcm",)),
-    SamplerInfo("DDIM", ("ddim",), timesteps=True),
 )
+
+JOINED_ALIASES = {"_ka": "Karras", "_exp": "Exponential"}
+"""What A1111 before 1.9 put after an alias: "k_dpmpp_2m_ka"."""
 
 
 def find_schedule(name: str | None) -> ScheduleInfo:
@@ -75,6 +124,9 @@ def find_sampler(name: str) -> tuple[SamplerInfo, ScheduleInfo | None]:
         for suffix in _keys(schedule.label, schedule.name, *schedule.aliases):
             if wanted.endswith(" " + suffix) and (sampler := _by_key(wanted.removesuffix(suffix).rstrip())):
                 return sampler, schedule
+    for suffix, label in JOINED_ALIASES.items():
+        if wanted.endswith(suffix) and (sampler := _by_key(wanted.removesuffix(suffix))):
+            return sampler, find_schedule(label)
     raise UnknownName("Sampler", name, (sampler.name for sampler in SAMPLERS))
 
 

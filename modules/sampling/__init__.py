@@ -5,8 +5,9 @@ from .context import Context, Predict
 from .course import Course, SigmaCourse, TimestepCourse, ddim_timesteps, plot_course
 from .denoisers import Denoiser, Guided, Perspective, Seen, View
 from .guidance import Guidance, GuidanceOptions, Handover, Prompted, needs_uncond
-from .levels import NoiseLevels
+from .levels import NoiseLevels, downcast, zero_terminal_snr
 from .noise import ImageNoise, Source
+from .options import SamplerOptions
 from .options import SamplerOptions
 from .passes import Scheduled
 from .philox import Philox
@@ -30,6 +31,7 @@ __all__ = [
     "Predict",
     "Prompted",
     "SamplerOptions",
+    "SamplerOptions",
     "Scheduled",
     "Seen",
     "SigmaCourse",
@@ -38,7 +40,9 @@ __all__ = [
     "TimestepCourse",
     "View",
     "ddim_timesteps",
+    "downcast",
     "needs_uncond",
     "plot_course",
     "sigmas",
+    "zero_terminal_snr",
 ]

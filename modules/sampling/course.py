@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 
-from modules.params import SAMPLERS, UnknownName, find_sampler
+from modules.params import SAMPLERS, SamplerInfo, UnknownName, find_sampler
 
 from . import samplers
-from .denoisers import (
-    Denoise,
-    Guided,
-    Perspective,
-    Prediction,
-    consistency_view,
-    sigma_view,
-    timestep_view,
-)
-from .levels import NoiseLevels
+from .denoisers import Guided, Perspective, Prediction, consistency_view, sigma_view, timestep_view
+from .levels import NoiseLevels, on_cpu
 from .noise import ImageNoise
-from .samplers import Step, StepNoise
+from .options import SamplerOptions
+from .samplers import Churn, Step, StepNoise
 from .schedules import sigmas as schedule_sigmas
 
-SigmaSampler = Callable[[Denoise, torch.Tensor, Sequence[float], StepNoise], Iterator[Step]]
+SigmaSampler = Callable[..., Iterator[Step]]
+"""`(denoise, x, sigmas, noise, **options)`, each sampler with the options that it knows."""
+TimestepSampler = Callable[..., Iterator[Step]]
+"""`(predict, x, timesteps, alphas_cumprod, noise, **options)`."""
 STRONGEST = 0.999  # a denoising strength of 1 counts as this
 TRAINED = 1000  # timesteps of every model
 LONGEST = 100_000  # steps of a schedule that is walked in part
@@ -37,34 +33,65 @@ class Course(Protocol):
 
     @property
     def steps(self) -> int:
-        """How many steps `walk` yields."""
+        """How many steps there are in `walk`: every `Step.index` is below it."""
 
-    def start(self, noise: torch.Tensor, init: torch.Tensor | None = None) -> torch.Tensor:
-        """x (B, C, H, W) to start from: scaled noise, over the latents of a picture if it starts from one."""
+    def start(self, noise: torch.Tensor, init: torch.Tensor | None = None, *, extra_noise: float = 0.0) -> torch.Tensor:
+        """x (B, C, H, W) to start from: scaled noise, over the latents of a picture if it starts from one.
+
+        `extra_noise` is how much of the noise is added once more to those, as a share of the picture's scale.
+        """
 
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
         """The steps one by one; each asks the guided model."""
 
 
+def _each_sigma(sigmas: torch.Tensor) -> int:
+    return len(sigmas) - 1
+
+
 @dataclass(frozen=True)
 class Walker:
-    """How a sampler over sigmas is run: `noise` is drawn per step, or from one Brownian path per picture."""
+    """How a sampler over sigmas is run."""
 
     sampler: SigmaSampler
-    noise: Literal["step", "brownian"] = "step"
     consistency: bool = False
+    """Whether it takes the model for a latent consistency model."""
+    spaces_itself: bool = False
+    """Whether it is given the ends and the number of calls, and finds its own steps between."""
+    count: Callable[[torch.Tensor], int] = _each_sigma
+    """How many steps it makes of the sigmas."""
 
 
 SIGMA_SAMPLERS: Mapping[str, Walker] = MappingProxyType(
     {
-        "Euler": Walker(samplers.euler),
-        "Euler a": Walker(samplers.euler_ancestral),
         "DPM++ 2M": Walker(samplers.dpmpp_2m),
-        "DPM++ 2M SDE": Walker(samplers.dpmpp_2m_sde, noise="brownian"),
+        "DPM++ SDE": Walker(samplers.dpmpp_sde),
+        "DPM++ 2M SDE": Walker(samplers.dpmpp_2m_sde),
+        "DPM++ 2M SDE Heun": Walker(samplers.dpmpp_2m_sde_heun),
+        "DPM++ 2S a": Walker(samplers.dpmpp_2s_ancestral),
+        "DPM++ 3M SDE": Walker(samplers.dpmpp_3m_sde),
+        "Euler a": Walker(samplers.euler_ancestral),
+        "Euler": Walker(samplers.euler),
+        "LMS": Walker(samplers.lms),
+        "Heun": Walker(samplers.heun),
+        "DPM2": Walker(samplers.dpm2),
+        "DPM2 a": Walker(samplers.dpm2_ancestral),
+        "DPM fast": Walker(
+            samplers.dpm_fast, spaces_itself=True, count=lambda sigmas: len(samplers.fast_orders(len(sigmas) - 1))
+        ),
+        "DPM adaptive": Walker(samplers.dpm_adaptive, spaces_itself=True),
+        "Restart": Walker(samplers.restart, count=lambda sigmas: len(samplers.restart_steps(sigmas))),
         "LCM": Walker(samplers.lcm, consistency=True),
     }
 )
-TIMESTEP_SAMPLERS: Mapping[str, Callable[..., Iterator[Step]]] = MappingProxyType({"DDIM": samplers.ddim})
+TIMESTEP_SAMPLERS: Mapping[str, TimestepSampler] = MappingProxyType(
+    {
+        "DDIM": samplers.ddim,
+        "DDIM CFG++": samplers.ddim_cfgpp,
+        "PLMS": samplers.plms,
+        "UniPC": samplers.unipc,
+    }
+)
 
 
 def plot_course(
@@ -76,6 +103,8 @@ def plot_course(
     prediction: Prediction = "epsilon",
     strength: float | None = None,
     exactly: bool = False,
+    options: SamplerOptions | None = None,
+    is_sdxl: bool = False,
 ) -> Course:
     """The course of `sampler` on `schedule` ("Automatic" is the sampler's own) for a model of these noise levels.
 
@@ -84,107 +113,199 @@ def plot_course(
     """
     info, named = find_sampler(sampler)
     total, walked = (steps, None) if strength is None else img2img_steps(steps, strength, exactly=exactly)
-    calls = (walked or total) * (2 if info.second_order else 1)
+    request = _Request(info, total, walked, alphas_cumprod, prediction, options or SamplerOptions(), is_sdxl)
     if info.name in TIMESTEP_SAMPLERS:
-        return _timestep_course(info.name, total, walked, alphas_cumprod, prediction, calls)
+        return _timestep_course(request)
     if info.name not in SIGMA_SAMPLERS:
         raise UnknownName("Sampler", sampler, (known.name for known in SAMPLERS))
-    walker = SIGMA_SAMPLERS[info.name]
-    levels = NoiseLevels.of_model(alphas_cumprod)
-    if walker.consistency:
-        levels = levels.for_consistency()
     if named:
         schedule = named.label
-    if schedule == "Automatic":
-        schedule = info.default_schedule
-    path = schedule_sigmas(schedule, total, levels)
-    left_out = 0 if walked is None else total - walked
-    return SigmaCourse(walker, levels, prediction, path[left_out:], calls, span=(path[-2], path[0]))
+    return _sigma_course(request, info.default_schedule if schedule == "Automatic" else schedule)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """What a course is plotted from."""
+
+    info: SamplerInfo
+    total: int
+    """Steps of the whole schedule."""
+    walked: int | None
+    """How many of its last ones are walked, if it starts from a picture."""
+    alphas_cumprod: torch.Tensor
+    prediction: Prediction
+    options: SamplerOptions
+    is_sdxl: bool
+
+    @property
+    def calls(self) -> int:
+        return (self.walked or self.total) * (2 if self.info.second_order else 1)
+
+    @property
+    def discards_penultimate(self) -> bool:
+        return self.info.discards_penultimate or self.options.discard_penultimate
+
+    def keywords(self) -> dict[str, Any]:
+        """Those of the options that the sampler knows, as it calls them."""
+        options, info = self.options, self.info
+        known: dict[str, Any] = {}
+        if info.eta is not None:
+            known["eta"] = info.eta if options.eta is None else options.eta
+        if info.churns:
+            known["churn"] = Churn(options.s_churn, options.s_tmin, options.s_tmax or float("inf"), options.s_noise)
+        elif info.scales_noise:
+            known["s_noise"] = options.s_noise
+        if info.name == "DPM++ SDE":
+            known["r"] = options.sde_r
+        if info.name == "UniPC":
+            known |= {
+                "from_picture": self.walked is not None,
+                "variant": options.uni_pc_variant,
+                "skip_type": options.uni_pc_skip_type,
+                "order": options.uni_pc_order,
+                "lower_order_final": options.uni_pc_lower_order_final,
+            }
+        return known
+
+
+@dataclass(frozen=True, eq=False)
 class SigmaCourse:
     """A walk down sigmas, where the picture keeps its scale and noise is added to it."""
 
     walker: Walker
     levels: NoiseLevels
     prediction: Prediction
-    sigmas: tuple[float, ...]
+    sigmas: torch.Tensor
+    """(n + 1,) float32, falling: those of the schedule that are walked."""
     calls: int
     """How many calls of the model the run counts as (P033)."""
-    span: tuple[float, float]
-    """The lowest and highest sigma of the whole schedule: the time over which Brownian noise runs."""
+    path: torch.Tensor
+    """What the sampler is given of the sigmas: all, or only where its own steps begin and end."""
+    span: tuple[float, float] | None
+    """The time over which Brownian noise runs, for samplers of such noise: the whole schedule's, zero left out."""
+    keywords: Mapping[str, Any]
+    sgm_noise: bool = False
 
     @property
     def steps(self) -> int:
-        return len(self.sigmas) - 1
+        return self.walker.count(self.sigmas)
 
-    def start(self, noise: torch.Tensor, init: torch.Tensor | None = None) -> torch.Tensor:
-        scaled = noise * self.sigmas[0]
-        return scaled if init is None else init + scaled
+    def start(self, noise: torch.Tensor, init: torch.Tensor | None = None, *, extra_noise: float = 0.0) -> torch.Tensor:
+        highest = self.sigmas[0]
+        if init is None:
+            return noise * ((1.0 + highest**2.0).sqrt() if self.sgm_noise else highest)
+        x = init + noise * highest
+        return x + noise * extra_noise if extra_noise else x
 
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
         view = consistency_view(self.levels) if self.walker.consistency else sigma_view(self.levels, self.prediction)
         denoise = guided.through(Perspective(view, self.calls, self._elapsed))
-        return self.walker.sampler(denoise, x, self.sigmas, self._step_noise(noise))
+        return self.walker.sampler(denoise, x, self.path, self._step_noise(noise), **self.keywords)
 
     def _elapsed(self, sigma: float) -> float:
         nearest = int((self.levels.sigmas - sigma).abs().argmin())
         return (TRAINED - 1 - nearest) / TRAINED
 
     def _step_noise(self, noise: ImageNoise) -> StepNoise:
-        if self.walker.noise == "brownian":
-            return noise.brownian(*self.span)
-        return lambda sigma, sigma_next: noise.next()
+        if self.span is None:
+            return lambda sigma, sigma_next: noise.next()
+        increment = noise.brownian(*self.span)
+        return lambda sigma, sigma_next: increment(float(sigma), float(sigma_next))
 
 
-@dataclass(frozen=True)
+def _sigma_course(request: _Request, schedule: str) -> SigmaCourse:
+    info, options = request.info, request.options
+    walker = SIGMA_SAMPLERS[info.name]
+    levels = NoiseLevels.of_model(request.alphas_cumprod, quantize=options.quantize)
+    if walker.consistency:
+        levels = levels.for_consistency()
+    more = int(request.discards_penultimate)
+    whole = schedule_sigmas(schedule, request.total + more, levels, options=options, is_sdxl=request.is_sdxl)
+    if request.discards_penultimate:
+        whole = torch.cat([whole[:-2], whole[-1:]])
+    walked = whole if request.walked is None else whole[request.total - request.walked :]
+    keywords, path = request.keywords(), walked
+    if walker.spaces_itself:
+        keywords["calls"] = request.total if request.walked is None else len(walked) - 1
+        ends = (levels.sigma_max, levels.sigma_min) if request.walked is None else (walked[0], walked[-2])
+        path = torch.tensor([float(end) for end in ends])
+    return SigmaCourse(
+        walker,
+        levels,
+        request.prediction,
+        sigmas=walked,
+        calls=request.calls,
+        path=path,
+        span=(whole[whole > 0].min().item(), whole.max().item()) if info.brownian else None,
+        keywords=keywords,
+        sgm_noise=options.sgm_noise_multiplier,
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class TimestepCourse:
     """A walk down timesteps, where noise takes the place of signal."""
 
-    sampler: Callable[..., Iterator[Step]]
+    sampler: TimestepSampler
     timesteps: tuple[int, ...]
     """Falling; the last is where the walk ends."""
     entry: int | None
     """The timestep at which a picture's latents are mixed with noise: one above the first of `timesteps`."""
-    alphas_cumprod: tuple[float, ...]
+    alphas_cumprod: torch.Tensor
+    """(T,), in the precision that is computed in."""
     prediction: Prediction
     calls: int
     """How many calls of the model the run counts as."""
+    keywords: Mapping[str, Any]
 
     @property
     def steps(self) -> int:
+        if self.sampler is samplers.unipc:
+            return len(self.timesteps)
         return max(len(self.timesteps) - 1, 0)
 
-    def start(self, noise: torch.Tensor, init: torch.Tensor | None = None) -> torch.Tensor:
+    def start(self, noise: torch.Tensor, init: torch.Tensor | None = None, *, extra_noise: float = 0.0) -> torch.Tensor:
         if init is None or self.entry is None:
             return noise
         alpha = self.alphas_cumprod[self.entry]
-        return init * alpha**0.5 + noise * (1 - alpha) ** 0.5
+        scale, rest = alpha.sqrt().to(noise.dtype), (1 - alpha).sqrt().to(noise.dtype)
+        x = init * scale + noise * rest
+        return x + noise * extra_noise * scale if extra_noise else x
 
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
         view = timestep_view(self.alphas_cumprod, self.prediction)
-        predict_noise = guided.through(Perspective(view, self.calls, _elapsed, blends_first=True))
-        return self.sampler(predict_noise, x, self.timesteps, self.alphas_cumprod, lambda t, t_next: noise.next())
+        is_cfgpp = self.sampler is samplers.ddim_cfgpp
+        scale = samplers.GUIDANCE_SHARE if is_cfgpp else 1.0
+        denoiser = guided.through(Perspective(view, self.calls, _elapsed, blends_first=True, scale=scale))
+        predict = denoiser.both if is_cfgpp else denoiser
+        return self.sampler(
+            predict, x, self.timesteps, self.alphas_cumprod, lambda t, t_next: noise.next(), **self.keywords
+        )
 
 
 def _elapsed(timestep: float) -> float:
     return (TRAINED - 1 - int(timestep)) / TRAINED
 
 
-def _timestep_course(
-    sampler: str, total: int, walked: int | None, alphas_cumprod: torch.Tensor, prediction: Prediction, calls: int
-) -> TimestepCourse:
-    alphas = tuple(alphas_cumprod.detach().double().cpu().tolist())
-    rising = ddim_timesteps(total, len(alphas))
+def _timestep_course(request: _Request) -> TimestepCourse:
+    alphas = on_cpu(request.alphas_cumprod)
+    rising = ddim_timesteps(request.total + int(request.options.discard_penultimate), len(alphas))
     entry = None
-    if walked is not None:  # as A1111: noise of one timestep, and the walk starts from the timestep below it
-        entry = rising[min(walked, len(rising)) - 1]
-        rising = rising[: walked - 1]
-    return TimestepCourse(TIMESTEP_SAMPLERS[sampler], rising[::-1], entry, alphas, prediction, calls)
+    if request.walked is not None:  # as A1111: noise of one timestep, and the walk starts from the timestep below it
+        entry = rising[min(request.walked, len(rising)) - 1]
+        rising = rising[: request.walked - 1]
+    return TimestepCourse(
+        TIMESTEP_SAMPLERS[request.info.name],
+        rising[::-1],
+        entry,
+        alphas,
+        request.prediction,
+        calls=request.calls,
+        keywords=request.keywords(),
+    )
 
 
-def ddim_timesteps(steps: int, trained: int = 1000) -> tuple[int, ...]:
+def ddim_timesteps(steps: int, trained: int = TRAINED) -> tuple[int, ...]:
     """Rising timesteps, every (trained // steps)-th counted from 1; a few more than `steps` where it leaves a rest."""
     return tuple(min(t + 1, trained - 1) for t in range(0, trained, max(trained // steps, 1)))
 

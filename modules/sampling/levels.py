@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-import numpy as np
 import torch
 
 LCM_STRIDE = 20  # latent consistency models are distilled at 50 of the 1000 timesteps
+ALMOST_ZERO = 4.8973451890853435e-08  # the signal that is left at "zero": a sigma of about 4519 instead of infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,27 +16,38 @@ class NoiseLevels:
     """The sigmas, rising, of timesteps that are `stride` apart. Between two of them log(sigma) is linear in time.
 
     sigma is the noise's standard deviation where the picture keeps its scale (Karras et al. 2022, arXiv:2206.00364).
-    In float32 throughout: a path of Brownian noise tells apart sigmas that differ in the last bit.
+    Arithmetic is in the sigmas' own precision throughout, because sampling amplifies roundings: a path of Brownian
+    noise tells apart sigmas that differ in the last bit, and a model timesteps that do.
     """
 
     sigmas: torch.Tensor
-    """(levels,) float32 on the CPU."""
+    """(levels,) on the CPU: float32, or half where the model's alphas are rounded to that."""
     first: int = 0
     """The timestep of the lowest."""
     stride: int = 1
+    quantize: bool = False
+    """Whether the model is asked at the nearest of its own timesteps only."""
 
     @classmethod
-    def of_model(cls, alphas_cumprod: torch.Tensor) -> NoiseLevels:
+    def of_model(cls, alphas_cumprod: torch.Tensor, *, quantize: bool = False) -> NoiseLevels:
         """Those of a model trained at `alphas_cumprod` (T,): the share of signal left at each timestep."""
-        alphas = alphas_cumprod.detach().to("cpu", torch.float32)
-        return cls(((1 - alphas) / alphas) ** 0.5)
+        alphas = on_cpu(alphas_cumprod)
+        return cls(((1 - alphas) / alphas) ** 0.5, quantize=quantize)
 
     def for_consistency(self) -> NoiseLevels:
-        """Every 20th of these: those of a latent consistency model (Luo et al. 2023, arXiv:2310.04378)."""
-        return NoiseLevels(self.sigmas[LCM_STRIDE - 1 :: LCM_STRIDE], LCM_STRIDE - 1, LCM_STRIDE)
+        """Every 20th of these: those of a latent consistency model (Luo et al. 2023, arXiv:2310.04378).
+
+        It knows no timesteps between its own: it is asked at the nearest.
+        """
+        chosen = self.sigmas[LCM_STRIDE - 1 :: LCM_STRIDE].float()
+        return replace(self, sigmas=chosen, first=LCM_STRIDE - 1, stride=LCM_STRIDE, quantize=True)
 
     def __len__(self) -> int:
         return len(self.sigmas)
+
+    @cached_property
+    def log_sigmas(self) -> torch.Tensor:
+        return self.sigmas.log()
 
     @property
     def sigma_min(self) -> float:
@@ -50,21 +62,42 @@ class NoiseLevels:
         """The timestep of the highest sigma."""
         return self.first + (len(self) - 1) * self.stride
 
-    def timestep(self, sigma: float) -> float:
-        """The timestep whose noise level is `sigma` > 0, clamped to the range; not a whole one as a rule.
-
-        A consistency model knows no timesteps between its own: it gets the nearest.
-        """
-        rising, log_sigma = np.log(self.sigmas.double().numpy()), np.log(sigma)
-        if self.stride > 1:
-            index = float(np.abs(rising - log_sigma).argmin())
-        else:
-            index = float(np.interp(log_sigma, rising, np.arange(len(self))))
-        return self.first + index * self.stride
+    def timestep(self, sigma: torch.Tensor | float) -> float:
+        """The timestep whose noise level is `sigma` > 0, clamped to the range; not a whole one unless they quantize."""
+        log_sigma = torch.as_tensor(sigma, dtype=torch.float32).cpu().log()
+        distances = log_sigma - self.log_sigmas
+        if self.quantize:
+            return float(self.first + int(distances.abs().argmin()) * self.stride)
+        below = min(max(int((distances >= 0).sum()) - 1, 0), len(self) - 2)
+        low, high = self.log_sigmas[below], self.log_sigmas[below + 1]
+        share = ((low - log_sigma) / (low - high)).clamp(0, 1)
+        return self.first + ((1 - share) * below + share * (below + 1)).item() * self.stride
 
     def at(self, timesteps: torch.Tensor) -> torch.Tensor:
-        """The noise levels at float32 timesteps of any shape, clamped to the range."""
+        """The noise levels, float32, at float32 timesteps of any shape, clamped to the range."""
         index = ((timesteps - self.first) / self.stride).clamp(0, len(self) - 1)
         low, high, share = index.floor().long(), index.ceil().long(), index.frac()
-        log_sigmas = self.sigmas.log()
-        return ((1 - share) * log_sigmas[low] + share * log_sigmas[high]).exp()
+        return ((1 - share) * self.log_sigmas[low] + share * self.log_sigmas[high]).exp()
+
+
+def zero_terminal_snr(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """(T,): the same alphas stretched until the last timestep is noise alone (Lin et al. 2023, arXiv:2305.08891).
+
+    Algorithm 1, but for a last value that leaves sigma finite.
+    """
+    roots = on_cpu(alphas_cumprod).sqrt()
+    first, last = roots[0].clone(), roots[-1].clone()
+    stretched = ((roots - last) * (first / (first - last))) ** 2
+    stretched[-1] = ALMOST_ZERO
+    return stretched
+
+
+def downcast(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """(T,): the alphas in half precision, as A1111 before 1.7 computed with them; noise levels then round likewise."""
+    return on_cpu(alphas_cumprod).half()
+
+
+def on_cpu(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """(T,): the alphas in the precision that levels are computed in: float32, or half where they are rounded to it."""
+    alphas = alphas_cumprod.detach().cpu()
+    return alphas if alphas.dtype == torch.float16 else alphas.float()
