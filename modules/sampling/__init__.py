@@ -8,7 +8,6 @@ from .guidance import Guidance, GuidanceOptions, Handover, Prompted, needs_uncon
 from .levels import NoiseLevels, downcast, zero_terminal_snr
 from .noise import ImageNoise, Source
 from .options import SamplerOptions
-from .options import SamplerOptions
 from .passes import Scheduled
 from .philox import Philox
 from .samplers import Step
@@ -30,7 +29,6 @@ __all__ = [
     "Philox",
     "Predict",
     "Prompted",
-    "SamplerOptions",
     "SamplerOptions",
     "Scheduled",
     "Seen",

@@ -7,7 +7,7 @@ before they meet a tensor, as A1111's are: a consistency model under strong guid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -100,18 +100,19 @@ def consistency_view(levels: NoiseLevels) -> View:
     return view
 
 
-def timestep_view(alphas_cumprod: Sequence[float], prediction: Prediction) -> View:
+def timestep_view(alphas_cumprod: torch.Tensor, prediction: Prediction) -> View:
     """The noise at timesteps, x in the model's own range (Ho et al. 2020, arXiv:2006.11239).
 
     Between two whole timesteps the noise level is that of the lower, as in A1111.
     """
+    signal, noise = alphas_cumprod.sqrt().tolist(), (1 - alphas_cumprod).sqrt().tolist()
 
     def view(predict: Predict) -> Seen:
         def predict_noise(x: torch.Tensor, timestep: float, context: Context) -> torch.Tensor:
             output = predict(x, float(timestep), context)
             if prediction == "v":
-                alpha = alphas_cumprod[int(timestep)]
-                return output * float(np.float32(alpha**0.5)) + x * float(np.float32((1 - alpha) ** 0.5))
+                level = int(timestep)
+                return output * signal[level] + x * noise[level]
             return output
 
         return predict_noise

@@ -51,11 +51,12 @@ def test_a_consistency_model_blends_with_x_near_the_end(sigma: float, levels: No
 
 
 def test_the_noise_at_a_timestep_is_what_the_model_says_or_follows_from_v(alphas_cumprod: torch.Tensor) -> None:
-    alphas = alphas_cumprod.tolist()
-    assert torch.equal(timestep_view(alphas, "epsilon")(Model())(X, 700, NOTHING), OUTPUT)
-    # x = sqrt(a) * picture + sqrt(1 - a) * noise and v = sqrt(a) * noise - sqrt(1 - a) * picture
-    picture, noise, alpha = X, OUTPUT, alphas[700]
-    x = picture * alpha**0.5 + noise * (1 - alpha) ** 0.5
-    v = noise * alpha**0.5 - picture * (1 - alpha) ** 0.5
-    got = timestep_view(alphas, "v")(lambda *_: v)(x, 700.6, NOTHING)
-    torch.testing.assert_close(got, noise, rtol=0, atol=1e-6)
+    assert torch.equal(timestep_view(alphas_cumprod, "epsilon")(Model())(X, 700, NOTHING), OUTPUT)
+    got = timestep_view(alphas_cumprod, "v")(Model())(X, 700.6, NOTHING)
+    signal, noise = alphas_cumprod.sqrt()[700], (1 - alphas_cumprod).sqrt()[700]
+    assert torch.equal(got, OUTPUT * signal + X * noise)
+    # x = signal * picture + noise * eps and v = signal * eps - noise * picture
+    picture, eps = X, OUTPUT
+    x, v = picture * signal + eps * noise, eps * signal - picture * noise
+    again = timestep_view(alphas_cumprod, "v")(lambda *_: v)(x, 700.6, NOTHING)
+    torch.testing.assert_close(again, eps, rtol=0, atol=1e-6)
