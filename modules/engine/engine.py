@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from modules.catalogue import KINDS, Catalogue, Entry, StyleFiles
+from modules.conditioning import ConditioningCache
 from modules.jobs.messages import Done, Failed, Input, Loading, Message, Preload, Ready, Refresh, Run
 from modules.models import Model
 from modules.networks import NetworkCache
@@ -33,6 +34,7 @@ class Engine:
         self.device = choose_device(config.device)
         self.tokenizer = Tokenizer()
         self.networks = NetworkCache()
+        self.conditionings = ConditioningCache()
         self._folders = config.folders
         self.catalogue = Catalogue(config.folders, config.folders.index, is_thorough=False)
         self._styles = StyleFiles(config.folders.styles)
@@ -44,6 +46,7 @@ class Engine:
         """Let go of everything."""
         self._checkpoints.clear()
         self.networks.clear()
+        self.conditionings.clear()
         self.catalogue.close()
 
     def live(self) -> None:
@@ -136,4 +139,4 @@ class Engine:
     def _preload(self, settings: Mapping[str, Any]) -> None:
         """Have the checkpoint of these settings in memory, so that the next job begins at once."""
         decided = plan(Txt2ImgRequest(seed=0), Settings().overridden(settings), self.catalogue, self.tokenizer)
-        self._checkpoints.acquire(decided.checkpoint, decided.vae)
+        self._checkpoints.acquire(decided.first.checkpoint, decided.first.vae)

@@ -3,6 +3,7 @@
 from modules.models.files import Weights, read_pickled, read_weights
 from modules.models.latents import NotANumber, decode, encode
 from modules.models.load import load, with_vae
+from modules.models.memory import free_memory, is_out_of_memory
 from modules.models.merges import bare
 from modules.models.model import Model
 from modules.models.patch import Live, patched
@@ -26,6 +27,8 @@ __all__ = [
     "bare",
     "decode",
     "encode",
+    "free_memory",
+    "is_out_of_memory",
     "load",
     "merging_tokens",
     "patched",

@@ -1,7 +1,7 @@
 """The pipeline: what a request means, and the story from there to finished pictures."""
 
 from .planning import plan
-from .plans import Batch, NetworkUse, Plan, Start
+from .plans import Batch, Hires, NetworkUse, Plan, Refiner, Stage, Wording
 from .ports import Control, FinishedPicture, Reporter, Resources
 from .story import generate
 
@@ -9,11 +9,14 @@ __all__ = [
     "Batch",
     "Control",
     "FinishedPicture",
+    "Hires",
     "NetworkUse",
     "Plan",
+    "Refiner",
     "Reporter",
     "Resources",
-    "Start",
+    "Stage",
+    "Wording",
     "generate",
     "plan",
 ]

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, groupby
 from types import MappingProxyType
 
 from modules.catalogue import Catalogue, Entry
-from modules.models import Pass
 from modules.params import (
     DEFAULT_CFG,
     Img2ImgRequest,
-    SamplerInfo,
     Settings,
-    TagbrushError,
     Txt2ImgRequest,
-    UnknownName,
     check_inputs,
     find_sampler,
-    find_schedule,
-    native_size,
 )
-from modules.prompt import ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt
-from modules.sampling import needs_uncond
+from modules.prompt import Style, Tokenizer
 
-from .named import Tell, find_embedding_files, find_networks
-from .plans import Batch, NetworkUse, Plan, Start
+from .choices import (
+    AnyRequest,
+    choose_checkpoint,
+    choose_reading,
+    choose_sampler,
+    choose_size,
+    choose_vae,
+    choose_variation,
+    guidance_options,
+    named_checkpoint,
+    sampler_options,
+    token_merging,
+)
+from .hires import hires_size
+from .named import Tell
+from .plans import Batch, Hires, HiresAsked, Plan, Refiner, Stage, Variation, Wording
+from .starts import choose_start
+from .wording import Teller, Timeline, Told
 
-AnyRequest = Txt2ImgRequest | Img2ImgRequest
-GRID = 8  # pixels of one latent
 SEEDS = 2**64
+NEVER = 1.0
+"""A refiner that is to take over here never does."""
 NO_STYLES: Mapping[str, Style] = MappingProxyType({})
 
 
@@ -45,7 +54,7 @@ def plan(
 ) -> Plan:
     """What `request` means under `settings` with the files there are; pictures in `skip_indices` exist already.
 
-    The seed must be decided (`with_seed`). Networks and embeddings that cannot be had are told in the plan's notices.
+    The seeds must be decided (`with_seed`). Networks and embeddings that cannot be had are told in the plan's notices.
     Raises TagbrushError where no picture can be made: an unknown checkpoint, VAE or sampler, no picture to start from.
     """
     if request.seed < 0:
@@ -53,42 +62,125 @@ def plan(
     check_inputs(request)
     notices: dict[str, None] = {}
     tell: Tell = notices.setdefault
-    checkpoint = _checkpoint(request, settings.sd_model_checkpoint, catalogue, tell)
-    width, height = _size(request, checkpoint, tell)
-    sampler, schedule = _sampler(request, tell)
-    cfg_scale = next(value for value in (request.cfg_scale, checkpoint.cfg_scale, DEFAULT_CFG) if value is not None)
-    prompt, negative = _prompts(request, request.steps * (2 if sampler.second_order else 1), styles, tell)
-    networks = find_networks(prompt, Pass.BOTH, catalogue, tell)
-    networks += _of_negative(prompt, find_networks(negative, Pass.UNCOND, catalogue, tell), cfg_scale, tell)
-    embeddings = find_embedding_files(
-        (prompt, negative), catalogue, tokenizer, width=checkpoint.width, mode=settings.emphasis, tell=tell
+    decide = _Decider(request, settings, catalogue, tell)
+    first = decide.first()
+    hires = decide.hires(first)
+    recommended = first.checkpoint.cfg_scale
+    cfg_scale = next(value for value in (request.cfg_scale, recommended, DEFAULT_CFG) if value is not None)
+    timeline = Timeline(_calls(first), _calls(hires.stage) if hires else None)
+    teller = Teller(request, settings, catalogue, tokenizer, styles, cfg_scale, timeline, tell)
+    variation = choose_variation(request)
+    pictures = _pictures(
+        request,
+        variation,
+        teller.first(first.checkpoint),
+        teller.hires(hires.stage.checkpoint) if hires else None,
     )
-    size, inits = _batch_size(request), _inits(request)
-    pictures = [
-        Picture(index, (request.seed + index) % SEEDS, prompt, negative, init, networks, embeddings)
-        for index, init in zip(range(size * request.n_iter), cycle(inits), strict=False)
-    ]
     return Plan(
         task=request.task,
-        checkpoint=checkpoint,
-        vae=_vae(request, settings.sd_vae, checkpoint, catalogue, tell),
-        width=width,
-        height=height,
-        steps=request.steps,
-        sampler=sampler.name,
-        schedule=schedule,
+        first=first,
+        hires=hires,
+        firstpass_image=_firstpass_image(request) if hires else None,
+        start=choose_start(request, settings) if isinstance(request, Img2ImgRequest) else None,
         cfg_scale=cfg_scale,
-        clip_skip=settings.CLIP_stop_at_last_layers,
-        emphasis=settings.emphasis,
-        backtrack=settings.comma_padding_backtrack,
+        guidance=guidance_options(request, settings),
+        noise_schedule=settings.sd_noise_schedule,
+        downcast_alphas=settings.use_downcasted_alpha_bar,
+        reading=choose_reading(settings, old_schedules=teller.old_schedules),
+        tiling=request.tiling,
         randn_source=settings.randn_source,
         eta_noise_seed_delta=settings.eta_noise_seed_delta,
+        variation=variation,
+        extra_noise=settings.img2img_extra_noise,
+        mask_weight=settings.inpainting_mask_weight,
         preview_every=max(settings.show_progress_every_n_steps, 0) if settings.live_previews_enable else 0,
         images=len(pictures),
-        batches=split_batches(pictures, size, skip_indices),
-        start=_start(request, settings),
+        batches=split_batches(pictures, _batch_size(request), skip_indices),
         notices=tuple(notices),
     )
+
+
+@dataclass(frozen=True)
+class _Decider:
+    """Decides the stages of a request."""
+
+    request: AnyRequest
+    settings: Settings
+    catalogue: Catalogue
+    tell: Tell
+
+    def first(self) -> Stage:
+        """The only stage, or the first of two."""
+        request, settings = self.request, self.settings
+        checkpoint = choose_checkpoint(request, settings.sd_model_checkpoint, self.catalogue, self.tell)
+        width, height = choose_size(request, checkpoint, self.tell)
+        sampler, schedule = choose_sampler(request.sampler_name, request.scheduler)
+        is_img2img = isinstance(request, Img2ImgRequest)
+        if sampler.timesteps and sampler.name != "UniPC" and request.steps == 1 and not is_img2img:
+            self.tell(
+                f"{sampler.name} makes one step less than asked for: with 1 step the picture is noise. Ask for more."
+            )
+        has_two = not is_img2img and request.enable_hr
+        return Stage(
+            checkpoint=checkpoint,
+            vae=self._vae(checkpoint),
+            width=width,
+            height=height,
+            steps=request.steps,
+            sampler=sampler.name,
+            schedule=schedule,
+            strength=request.denoising_strength if is_img2img else None,
+            exactly=is_img2img and settings.img2img_fix_steps,
+            options=sampler_options(request, settings, sampler),
+            refiner=None if has_two and settings.hires_fix_refiner_pass == "second pass" else self._refiner(checkpoint),
+            token_merging=token_merging(settings, img2img=is_img2img),
+            sdxl_size=(width, height),
+        )
+
+    def hires(self, first: Stage) -> Hires | None:
+        """The second stage, where hires fix is asked for: as the first, save for what the request says of it."""
+        request, settings = self.request, self.settings
+        if not isinstance(request, Txt2ImgRequest) or not request.enable_hr:
+            return None
+        asked = HiresAsked(request.hr_scale, request.hr_resize_x, request.hr_resize_y, request.hr_second_pass_steps)
+        size = hires_size(first.width, first.height, asked)
+        checkpoint = first.checkpoint
+        if request.hr_checkpoint_name:
+            checkpoint = named_checkpoint("Hires checkpoint", request.hr_checkpoint_name, self.catalogue)
+        sampler, schedule = choose_sampler(
+            request.hr_sampler_name or request.sampler_name, request.hr_scheduler or request.scheduler
+        )
+        stage = replace(
+            first,
+            checkpoint=checkpoint,
+            vae=self._vae(checkpoint),
+            width=size.kept_width,
+            height=size.kept_height,
+            steps=asked.steps or request.steps,
+            sampler=sampler.name,
+            schedule=schedule,
+            strength=request.denoising_strength,
+            exactly=True,
+            options=sampler_options(request, settings, sampler),
+            refiner=None if settings.hires_fix_refiner_pass == "first pass" else self._refiner(checkpoint),
+            token_merging=token_merging(settings, hires=True),
+            sdxl_size=(size.width, size.height),
+        )
+        with_first_networks = settings.hires_fix_use_firstpass_conds
+        return Hires(stage, request.hr_upscaler, size.width, size.height, with_first_networks, asked)
+
+    def _vae(self, checkpoint: Entry) -> Entry | None:
+        return choose_vae(self.request, self.settings, checkpoint, self.catalogue, self.tell)
+
+    def _refiner(self, checkpoint: Entry) -> Refiner | None:
+        """Who takes over from `checkpoint`; nobody where that is the same file, or at the very end."""
+        name, switch_at = self.request.refiner_checkpoint, self.request.refiner_switch_at
+        if not name or name == "None" or switch_at >= NEVER:
+            return None
+        refiner = named_checkpoint("Refiner checkpoint", name, self.catalogue)
+        if refiner.path == checkpoint.path:
+            return None
+        return Refiner(refiner, self._vae(refiner), switch_at, self.settings.refiner_switch_by_sample_steps)
 
 
 @dataclass(frozen=True)
@@ -97,11 +189,27 @@ class Picture:
 
     index: int
     seed: int
-    prompt: ParsedPrompt
-    negative: ParsedPrompt
+    subseed: int
     init: str | None
-    networks: tuple[NetworkUse, ...]
-    embeddings: tuple[Entry, ...]
+    first: Told
+    hires: Told | None = None
+
+
+def _pictures(request: AnyRequest, variation: Variation, first: Told, hires: Told | None) -> list[Picture]:
+    """All pictures of a job. Seeds count up; with a variation strength the seed stays and the subseed counts (P003)."""
+    count = _batch_size(request) * request.n_iter
+    counts_seeds = not variation.strength
+    return [
+        Picture(
+            index,
+            (request.seed + index * counts_seeds) % SEEDS,
+            (request.subseed + index) % SEEDS,
+            init,
+            first,
+            hires,
+        )
+        for index, init in zip(range(count), cycle(_inits(request)), strict=False)
+    ]
 
 
 def split_batches(pictures: Sequence[Picture], size: int, skip_indices: Collection[int] = ()) -> tuple[Batch, ...]:
@@ -109,104 +217,43 @@ def split_batches(pictures: Sequence[Picture], size: int, skip_indices: Collecti
     batches = []
     for start in range(0, len(pictures), size):
         wanted = [picture for picture in pictures[start : start + size] if picture.index not in skip_indices]
-        batches += [_batch(tuple(same)) for _, same in groupby(wanted, key=lambda picture: picture.networks)]
+        batches += [_batch(tuple(same)) for _, same in groupby(wanted, key=_networks)]
     return tuple(batches)
 
 
+def _networks(picture: Picture) -> tuple[object, ...]:
+    return picture.first.networks, picture.hires.networks if picture.hires else ()
+
+
 def _batch(pictures: tuple[Picture, ...]) -> Batch:
+    hires = [picture.hires for picture in pictures if picture.hires is not None]
     return Batch(
         indices=tuple(picture.index for picture in pictures),
         seeds=tuple(picture.seed for picture in pictures),
-        prompts=tuple(picture.prompt for picture in pictures),
-        negatives=tuple(picture.negative for picture in pictures),
+        subseeds=tuple(picture.subseed for picture in pictures),
         inits=tuple(picture.init for picture in pictures),
-        networks=pictures[0].networks,
-        embeddings=tuple({entry.path: entry for picture in pictures for entry in picture.embeddings}.values()),
+        first=_wording([picture.first for picture in pictures]),
+        hires=_wording(hires) if hires else None,
     )
 
 
-def _checkpoint(request: AnyRequest, name: str, catalogue: Catalogue, tell: Tell) -> Entry:
-    """The checkpoint that a setting names; without a name, or where its file is gone, the first that is good (D017).
-
-    A request that names one itself gets that one or none.
-    """
-    found = catalogue.find_checkpoint(name) if name else None
-    if found is not None:
-        return found
-    known = catalogue.entries("checkpoint")
-    if name and "sd_model_checkpoint" in request.override_settings:
-        raise UnknownName("Checkpoint", name, [entry.insert for entry in known])
-    if not known:
-        folders = ", ".join(str(folder) for folder in catalogue.folders.checkpoints)
-        raise TagbrushError(f"There is no checkpoint. Put a .safetensors or .ckpt file into one of: {folders}.")
-    first = next((entry for entry in known if entry.error is None), known[0])
-    if name:
-        tell(f'The checkpoint "{name}" is gone; {first.relative} is used.')
-    return first
+def _wording(told: Sequence[Told]) -> Wording:
+    return Wording(
+        prompts=tuple(one.prompt for one in told),
+        negatives=tuple(one.negative for one in told),
+        networks=told[0].networks,
+        embeddings=tuple({entry.path: entry for one in told for entry in one.embeddings}.values()),
+    )
 
 
-def _vae(request: AnyRequest, name: str, checkpoint: Entry, catalogue: Catalogue, tell: Tell) -> Entry | None:
-    """The VAE that a setting names: "Automatic" is one that lies beside the checkpoint, "None" its own (D021, D022).
-
-    Where its file is gone it is as `_checkpoint` says.
-    """
-    if name == "None":
-        return None
-    if name not in ("", "Automatic"):
-        found = catalogue.find("vae", name)
-        if found is not None:
-            return found
-        if "sd_vae" in request.override_settings:
-            raise UnknownName("VAE", name, [entry.path.name for entry in catalogue.entries("vae")])
-        tell(f'The VAE "{name}" is gone; the choice is automatic.')
-    return catalogue.vae_beside(checkpoint)
+def _calls(stage: Stage) -> int:
+    """How many calls of the model a prompt's numbers are measured against."""
+    sampler, _ = find_sampler(stage.sampler)
+    return stage.steps * (2 if sampler.second_order else 1)
 
 
-def _size(request: AnyRequest, checkpoint: Entry, tell: Tell) -> tuple[int, int]:
-    """Width and height: the checkpoint's own where the request gives none, whole latents in any case."""
-    native = checkpoint.native_size or native_size(checkpoint.family)
-    asked = (request.width or native[0], request.height or native[1])
-    width, height = (side // GRID * GRID for side in asked)
-    if (width, height) != asked:
-        tell(f"{asked[0]}x{asked[1]} is not a multiple of {GRID}: the picture is {width}x{height}.")
-    return width, height
-
-
-def _sampler(request: AnyRequest, tell: Tell) -> tuple[SamplerInfo, str]:
-    """The sampler and the label of its schedule; what "Automatic" means is decided."""
-    sampler, named_schedule = find_sampler(request.sampler_name)
-    if sampler.timesteps and request.steps == 1 and not isinstance(request, Img2ImgRequest):
-        tell(f"{sampler.name} makes one step less than asked for: with 1 step the picture is noise. Ask for more.")
-    schedule = (named_schedule or find_schedule(request.scheduler)).label
-    is_open = schedule == "Automatic" or sampler.timesteps
-    return sampler, sampler.default_schedule if is_open else schedule
-
-
-def _prompts(
-    request: AnyRequest, calls: int, styles: Mapping[str, Style], tell: Tell
-) -> tuple[ParsedPrompt, ParsedPrompt]:
-    """Prompt and negative prompt with styles merged (P001)."""
-    chosen = [styles[name] for name in request.styles if name in styles]
-    for name in request.styles:
-        if name not in styles:
-            tell(f"{UnknownName('Style', name, styles)} The picture is made without it.")
-    prompt = apply_styles(request.prompt, [style.prompt for style in chosen])
-    negative = apply_styles(request.negative_prompt, [style.negative_prompt for style in chosen])
-    return parse_prompt(prompt, steps=calls), parse_prompt(negative, steps=calls, negative=True)
-
-
-def _of_negative(
-    prompt: ParsedPrompt, networks: tuple[NetworkUse, ...], cfg_scale: float, tell: Tell
-) -> tuple[NetworkUse, ...]:
-    """The networks of the negative prompt that have an effect: none where guidance leaves its pass out."""
-    if needs_uncond(cfg_scale, (weight for weight, _ in prompt.parts)):
-        return networks
-    for use in networks:
-        tell(
-            f'"{use.name}" in the negative prompt has no effect at CFG scale {cfg_scale:g}. '
-            "Raise the CFG scale, or name it in the prompt."
-        )
-    return ()
+def _firstpass_image(request: AnyRequest) -> str | None:
+    return request.firstpass_image or None if isinstance(request, Txt2ImgRequest) else None
 
 
 def _inits(request: AnyRequest) -> tuple[str | None, ...]:
@@ -218,14 +265,3 @@ def _batch_size(request: AnyRequest) -> int:
     """How many pictures are made together: one for each picture to start from, if there are several."""
     count = len(_inits(request))
     return count if count > 1 else request.batch_size
-
-
-def _start(request: AnyRequest, settings: Settings) -> Start | None:
-    if not isinstance(request, Img2ImgRequest):
-        return None
-    return Start(
-        strength=request.denoising_strength,
-        resize_mode=request.resize_mode,
-        exactly=settings.img2img_fix_steps,
-        background=settings.img2img_background_color,
-    )

@@ -8,7 +8,9 @@ from typing import Literal
 from modules.catalogue import Entry
 from modules.models import Pass
 from modules.prompt import Emphasis, ParsedPrompt
-from modules.sampling import Source
+from modules.sampling import GuidanceOptions, SamplerOptions, Source
+
+from .starts import Start
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,11 @@ class NetworkUse:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pictures that are made together. All tuples but the last two have one item for each picture."""
+class Wording:
+    """What the pictures of a batch are told in one stage. Prompts and negatives have one item for each picture."""
 
-    indices: tuple[int, ...]
-    """Of the pictures in the job, counted from 0."""
-    seeds: tuple[int, ...]
     prompts: tuple[ParsedPrompt, ...]
     negatives: tuple[ParsedPrompt, ...]
-    inits: tuple[str | None, ...]
-    """Ids of the pictures they start from; None starts from noise alone."""
     networks: tuple[NetworkUse, ...]
     """In the order in which they are added; the same for every picture."""
     embeddings: tuple[Entry, ...]
@@ -43,22 +40,45 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Start:
-    """How a picture is made from another one."""
+class Batch:
+    """Pictures that are made together. All tuples have one item for each picture."""
 
-    strength: float
-    resize_mode: int
-    exactly: bool
-    """Walk all the steps asked for, of a longer schedule, instead of a part of them."""
-    background: str
-    """The colour that shows through transparent parts."""
+    indices: tuple[int, ...]
+    """Of the pictures in the job, counted from 0."""
+    seeds: tuple[int, ...]
+    subseeds: tuple[int, ...]
+    inits: tuple[str | None, ...]
+    """Ids of the pictures they start from; None starts from noise alone."""
+    first: Wording
+    hires: Wording | None = None
+    """None where there is no second stage."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a job will do. Two jobs with equal plans make equal pictures."""
+class Variation:
+    """How the noise of a seed is varied: mixed with that of a subseed, or taken from another size."""
 
-    task: Literal["txt2img", "img2img"]
+    strength: float = 0.0
+    """The subseed's share; 0 is the seed's noise alone."""
+    resize_from: tuple[int, int] | None = None
+    """The width and height that the seed's picture had, in pixels."""
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """The checkpoint that takes over for the last steps of a stage."""
+
+    checkpoint: Entry
+    vae: Entry | None
+    switch_at: float
+    """The share that is made before it: of the noise, or of the steps."""
+    by_steps: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One walk from noise to a picture: the whole of a job, or the first or second of two with hires fix."""
+
     checkpoint: Entry
     vae: Entry | None
     """None takes the checkpoint's own."""
@@ -67,17 +87,88 @@ class Plan:
     steps: int
     sampler: str
     schedule: str
-    cfg_scale: float
+    strength: float | None
+    """How far from the picture that it starts from; None starts from noise alone."""
+    exactly: bool
+    """Walk all the steps asked for, of a longer schedule, instead of a part of them."""
+    options: SamplerOptions
+    refiner: Refiner | None
+    token_merging: float
+    """The share of tokens that self-attention does without."""
+    sdxl_size: tuple[int, int]
+    """The width and height that SDXL is told."""
+
+
+@dataclass(frozen=True)
+class HiresAsked:
+    """What the person said, as the infotext says it again; 0 leaves it to the rest."""
+
+    scale: float
+    resize_x: int
+    resize_y: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Hires:
+    """The second stage of txt2img, which starts from the first one's picture, enlarged."""
+
+    stage: Stage
+    upscaler: str
+    width: int
+    height: int
+    """The size to which the picture is enlarged; what hangs over the stage's own size is cut off."""
+    with_first_networks: bool
+    """Encode its prompts with the networks of the first stage."""
+    asked: HiresAsked
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How prompts become conditioning."""
+
     clip_skip: int
     emphasis: Emphasis
     backtrack: int
+    old_emphasis: bool
+    old_schedules: bool
+    """Prompt editing as before A1111 1.6, in a prompt where that makes a difference."""
+    sdxl_clip_l_skip: bool
+    sdxl_crop: tuple[int, int]
+    """Top and left of the picture that SDXL believes to see."""
+    sdxl_scores: tuple[float, float]
+    """The aesthetic scores that its refiner is told, of the prompt and of the negative prompt."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job will do. Two jobs with equal plans make equal pictures."""
+
+    task: Literal["txt2img", "img2img"]
+    first: Stage
+    hires: Hires | None
+    firstpass_image: str | None
+    """The id of a picture that takes the place of the first stage's."""
+    start: Start | None
+    """Only with img2img."""
+    cfg_scale: float
+    guidance: GuidanceOptions
+    noise_schedule: Literal["Default", "Zero Terminal SNR"]
+    downcast_alphas: bool
+    """Round the noise schedule to half precision, as A1111 before 1.7 did."""
+    reading: Reading
+    tiling: bool
     randn_source: Source
     eta_noise_seed_delta: int
+    variation: Variation
+    extra_noise: float
+    """What is added once more to a picture that a stage starts from, as a share of the noise."""
+    mask_weight: float
+    """How much of what is to be made anew inpainting models do not see."""
     preview_every: int
     """Steps between two previews; 0 makes none."""
     images: int
     """Pictures of the whole job, those that exist already included."""
     batches: tuple[Batch, ...]
-    start: Start | None
     notices: tuple[str, ...]
     """What the person should know although the job can be done."""

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from PIL import Image
 
 from modules.catalogue import Entry
+from modules.conditioning import ConditioningCache
 from modules.models import Model
 from modules.networks import NetworkCache
 from modules.prompt import Tokenizer
@@ -37,6 +38,9 @@ class Resources(Protocol):
 
     @property
     def networks(self) -> NetworkCache: ...
+
+    @property
+    def conditionings(self) -> ConditioningCache: ...
 
     def acquire(self, checkpoint: Entry, vae: Entry | None) -> Model:
         """The checkpoint in memory, with that VAE in place of its own."""

@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
+from PIL import Image
 
-from modules.catalogue import Entry
-from modules.conditioning import Conditioning, Vectors, encode
-from modules.images import decode_picture, resize_image
-from modules.models import Model, Pass, decode
-from modules.models import encode as encode_pixels
-from modules.prompt import ParsedPrompt
-from modules.sampling import Context, Course, Guidance, ImageNoise, Predict, Prompted, Step, plot_course
+from modules.images import decode_picture
+from modules.sampling import Course, Guidance, GuidanceOptions, Handover, ImageNoise, Prompted, Step
 
-from .applied import apply_networks, load_networks, load_words
-from .infotext import Hashes, describe_picture
+from .bench import Bench, Said
+from .canvas import Canvas, Finished, describe_start, finish, read_canvas
+from .courses import draw_noise, plot
+from .infotext import REFINER, Made, describe_picture
+from .origins import Enlarging, Origin, from_canvases, from_noise
 from .pictures import preview_image, to_image, to_pixels
-from .plans import Batch, Plan
+from .plans import Batch, Hires, Plan, Stage, Wording
 from .ports import Control, FinishedPicture, Reporter, Resources
-
-GRID = 8  # pixels of one latent
 
 
 def generate(plan: Plan, resources: Resources, control: Control, report: Reporter) -> None:
-    """Make the pictures of `plan` and report each as it is finished; afterwards the model is as it was.
+    """Make the pictures of `plan` and report each as it is finished; afterwards the models are as they were.
 
     A batch that is interrupted or skipped is finished with what the model saw last; interrupted, the job ends there.
     Networks that fail are reported and left out. Raises TagbrushError where a picture cannot be made.
     """
-    made = plan.images - sum(len(batch.indices) for batch in plan.batches)
-    job = _Job(plan, resources, control, report, made=made)
+    job = _Job(plan, resources, control, report, plan.images - sum(len(batch.indices) for batch in plan.batches))
     for notice in plan.notices:
         job.tell(notice)
-    model = resources.acquire(plan.checkpoint, plan.vae)
-    course = _course(plan, model)
     with torch.inference_mode():
         for number, batch in enumerate(plan.batches):
             control.skipped = False
-            job.make(number, batch, model, course)
+            with Bench(plan, resources, job.tell) as bench:
+                _Making(job, number, batch, bench).run()
             if control.interrupted:
                 break
-
-
-def _course(plan: Plan, model: Model) -> Course:
-    return plot_course(
-        plan.sampler,
-        plan.schedule,
-        plan.steps,
-        model.alphas_cumprod,
-        prediction=model.prediction_type,
-        strength=plan.start.strength if plan.start else None,
-        exactly=plan.start is not None and plan.start.exactly,
-    )
 
 
 @dataclass
@@ -70,60 +52,6 @@ class _Job:
     """Pictures that are finished."""
     told: set[str] = field(default_factory=set)
 
-    def make(self, number: int, batch: Batch, model: Model, course: Course) -> None:
-        """One batch, from its networks to its pictures."""
-        cache = self.resources.networks
-        applied = load_networks(batch.networks, model, cache, self.tell)
-        with ExitStack() as stack:
-            live = apply_networks(stack, model, applied, self.tell)
-            words = load_words(batch.embeddings, applied, model, cache, self.tell)
-            used = [(network.use.name, network.use.entry) for network in applied]
-            used += [(entry.name, entry) for entry in words.entries]
-            hashes = self.hashes(entry for _, entry in used)
-
-            conds = self.encode(model, batch.prompts, words.prompt)
-            with live.on(Pass.UNCOND):
-                unconds = self.encode(model, batch.negatives, words.negative)
-            apart = (lambda: live.on(Pass.UNCOND)) if live.splits_guidance else None
-            prompted = Prompted(_predictor(model), conds, unconds, apart=apart)
-            guidance = Guidance(prompted, self.plan.cfg_scale)
-
-            noise = self.noise(batch, model)
-            x = course.start(noise.first(), self.init_latents(batch, model))  # (B, 4, H/8, W/8)
-            end = self.watch(number, model, course.steps, course.walk(guidance, x, noise), x)
-        if end is None:
-            return
-        for position, latent in enumerate(end.x.split(1)):
-            picture = FinishedPicture(
-                index=batch.indices[position],
-                image=to_image(decode(model, latent)[0]),
-                seed=batch.seeds[position],
-                infotext=describe_picture(self.plan, batch, position, used, hashes),
-                is_complete=end.index == course.steps,
-            )
-            self.made += 1
-            self.report.picture(picture)
-
-    def watch(self, number: int, model: Model, steps: int, walk: Iterator[Step], x: torch.Tensor) -> Step | None:
-        """Where the walk from x ended, `index` steps on: at its end, or where the person stopped it.
-
-        Stopped, x is what the model saw last; None where it saw nothing yet.
-        """
-        self.progress(number, 0, steps)
-        if self.is_stopped:
-            return None
-        end = Step(steps, x, x)
-        for step in walk:
-            done = step.index + 1
-            self.progress(number, done, steps)
-            if done == steps:
-                return step._replace(index=steps)
-            if self.is_stopped:
-                return Step(done, step.denoised, step.denoised)
-            if self.plan.preview_every and done % self.plan.preview_every == 0:
-                self.report.preview(partial(preview_image, model, step.denoised))
-        return end
-
     @property
     def is_stopped(self) -> bool:
         return self.control.interrupted or self.control.skipped
@@ -134,52 +62,186 @@ class _Job:
             self.told.add(text)
             self.report.notice(text)
 
-    def progress(self, number: int, step: int, steps: int) -> None:
-        self.report.progress(number, len(self.plan.batches), step, steps, self.made, self.plan.images)
 
-    def encode(
-        self, model: Model, prompts: tuple[ParsedPrompt, ...], words: Mapping[str, Vectors]
-    ) -> tuple[Conditioning, ...]:
-        return encode(
-            model,
-            prompts,
-            tokenizer=self.resources.tokenizer,
-            embeddings=words,
-            clip_skip=self.plan.clip_skip,
-            emphasis=self.plan.emphasis,
-            backtrack=self.plan.backtrack,
+@dataclass(frozen=True, eq=False)
+class _End:
+    """Where a stage ended: (B, 4, h, w) latents, and whether all its steps are in them."""
+
+    latents: torch.Tensor
+    is_whole: bool
+
+
+@dataclass
+class _Making:
+    """One batch, from its prompts to its pictures."""
+
+    job: _Job
+    number: int
+    batch: Batch
+    bench: Bench
+    canvases: tuple[Canvas, ...] = ()
+    hires_said: Said | None = None
+    """What the second stage is told, where it is to be read with the networks of the first."""
+    steps: int = 0
+    """Of all stages together."""
+    walked: int = 0
+    """Of them, those of the stages that are over."""
+    effective: set[str] = field(default_factory=set)
+    """What of the options of guidance, and whether the refiner, has changed the pictures."""
+
+    @property
+    def plan(self) -> Plan:
+        return self.job.plan
+
+    def run(self) -> None:
+        """One stage after the other, then the pictures; stopped before the second, they are those of the first."""
+        hires, picture = self.plan.hires, self.plan.firstpass_image
+        end = None if picture else self.first()
+        if hires is not None and (picture or end) and not self.job.is_stopped:
+            end = self.second(hires, end) or end
+        if end is not None:
+            self.finish(end)
+
+    def first(self) -> _End | None:
+        """The only stage, or the first of two; None where it was stopped before the model saw anything."""
+        stage, wording, hires = self.plan.first, self.batch.first, self.plan.hires
+        self.bench.mount(stage.checkpoint, stage.vae, stage, wording)
+        said = self.bench.read(wording, stage)
+        if hires and self.batch.hires and hires.with_first_networks and hires.stage.checkpoint == stage.checkpoint:
+            self.hires_said = self.bench.read(self.batch.hires, hires.stage)
+        noise = self.noise(stage)
+        return self.walk(stage, wording, said, noise, self.origin(noise.first()))
+
+    def second(self, hires: Hires, end: _End | None) -> _End | None:
+        """The same steps again from the enlarged pictures, those of the first stage or the one in their place."""
+        stage, wording = hires.stage, self.batch.hires
+        assert wording is not None
+        enlarging = Enlarging.of(hires, self.bench, end.latents if end else None, self.firstpass_pixels())
+        self.bench.mount(stage.checkpoint, stage.vae, stage, wording)
+        said = self.hires_said or self.bench.read(wording, stage)
+        noise = self.noise(stage)
+        return self.walk(stage, wording, said, noise, enlarging.origin(self.plan, self.bench, noise.first()))
+
+    def walk(self, stage: Stage, wording: Wording, said: Said, noise: ImageNoise, origin: Origin) -> _End | None:
+        """All steps of a stage; None where it was stopped before the model saw anything."""
+        course = self.course(stage)
+        self.steps = self.steps or self.count(course)
+        guidance = Guidance(
+            self.bench.prompted(said, origin.concat),
+            self.plan.cfg_scale,
+            self.guidance_options(),
+            blend=origin.blend,
+            handover=self.handover(stage, wording, origin),
         )
+        x = course.start(origin.noise, origin.latents, extra_noise=self.plan.extra_noise)  # (B, 4, H/8, W/8)
+        end = self.watch(course.steps, course.walk(guidance, x, noise), x)
+        self.walked += course.steps
+        self.effective |= guidance.effective
+        if end is None or origin.blend is None:
+            return end
+        return replace(end, latents=origin.blend(end.latents))
 
-    def noise(self, batch: Batch, model: Model) -> ImageNoise:
-        shape = (model.vae.config.latent_channels, self.plan.height // GRID, self.plan.width // GRID)
-        delta = self.plan.eta_noise_seed_delta
-        return ImageNoise(batch.seeds, shape, self.plan.randn_source, device=model.device, eta_delta=delta)
-
-    def init_latents(self, batch: Batch, model: Model) -> torch.Tensor | None:
-        """(B, 4, H/8, W/8): the pictures to start from, each encoded once; None where there are none."""
-        start = self.plan.start
-        if start is None:
+    def watch(self, steps: int, walk: Iterator[Step], x: torch.Tensor) -> _End | None:
+        """Where the walk from x ended: at its end, or where the person stopped it with what the model saw last."""
+        self.progress(0)
+        if self.job.is_stopped:
             return None
-        latents = {}
-        for name in dict.fromkeys(batch.inits):
-            picture = decode_picture(self.resources.read_input(name), start.background)
-            fitted = resize_image(picture, self.plan.width, self.plan.height, start.resize_mode)
-            latents[name] = encode_pixels(model, to_pixels(fitted))
-        return torch.cat([latents[name] for name in batch.inits])
+        for step in walk:
+            done = step.index + 1
+            x = step.x
+            self.progress(done)
+            if done == steps:
+                continue
+            if self.job.is_stopped:
+                return _End(step.denoised, is_whole=False)
+            if self.plan.preview_every and done % self.plan.preview_every == 0:
+                self.job.report.preview(partial(preview_image, self.bench.model, step.denoised))
+        return _End(x, is_whole=True)
 
-    def hashes(self, entries: Iterable[Entry]) -> Hashes:
-        """The hashes that infotexts show, on their way while the picture is made."""
-        checkpoint, vae = self.plan.checkpoint, self.plan.vae
-        wanted = [checkpoint, *([vae] if vae else []), *entries]
-        return {entry.path: self.resources.shorthash(entry) for entry in wanted}
+    def finish(self, end: _End) -> None:
+        """Decode the pictures, and report each with its text."""
+        is_complete = end.is_whole and self.walked == self.steps
+        for position, latent in enumerate(end.latents.split(1)):
+            finished = self.finished(to_image(self.bench.decode(latent)[0]), position)
+            picture = FinishedPicture(
+                index=self.batch.indices[position],
+                image=finished.image,
+                seed=self.batch.seeds[position],
+                infotext=self.infotext(position),
+                is_complete=is_complete,
+                subseed=self.batch.subseeds[position],
+            )
+            self.job.made += 1
+            self.job.report.picture(picture)
 
+    def finished(self, image: Image.Image, position: int) -> Finished:
+        """The picture in its final colours and place."""
+        start = self.plan.start
+        return Finished(image) if start is None else finish(image, self.canvases[position], start.inpaint)
 
-def _predictor(model: Model) -> Predict:
-    """The UNet as guidance asks it: float32 in and out, its own number type inside."""
+    def infotext(self, position: int) -> str:
+        start = self.plan.start
+        fields = describe_start(start, self.canvases[position]) if start else {}
+        used = self.bench.used
+        made = Made(used.networks.values(), used.hashes, frozenset(self.effective), self.bench.model.variant, fields)
+        return describe_picture(self.plan, self.batch, position, made)
 
-    def predict(x: torch.Tensor, timestep: float, context: Context) -> torch.Tensor:
-        timesteps = torch.full((len(x),), timestep, device=x.device)  # filled on the device: nothing waits for it
-        (output,) = model.unet(x.to(model.dtype), timesteps, encoder_hidden_states=context.tokens, return_dict=False)
-        return output.float()
+    def progress(self, step: int) -> None:
+        """Say that `step` steps of this stage are done."""
+        plan, job = self.plan, self.job
+        done = min(self.walked + step, self.steps)
+        job.report.progress(self.number, len(plan.batches), done, self.steps, job.made, plan.images)
 
-    return predict
+    def course(self, stage: Stage) -> Course:
+        return plot(self.plan, stage, self.bench.model)
+
+    def count(self, course: Course) -> int:
+        """The steps of all stages, of which `course` is the first that is walked."""
+        hires = self.plan.hires
+        if hires is None or self.plan.firstpass_image:
+            return course.steps
+        return course.steps + self.course(hires.stage).steps
+
+    def noise(self, stage: Stage) -> ImageNoise:
+        return draw_noise(self.plan, self.batch, stage, self.bench.model)
+
+    def origin(self, noise: torch.Tensor) -> Origin:
+        """What the first stage starts from."""
+        plan, read = self.plan, self.job.resources.read_input
+        if plan.start is None:
+            return from_noise(plan, self.bench, noise)
+        start, size = plan.start, (plan.first.width, plan.first.height)
+        mask = read(start.inpaint.mask) if start.inpaint else None
+        names = dict.fromkeys(name for name in self.batch.inits if name is not None)
+        canvases = {name: read_canvas(read(name), mask, start, *size, self.job.tell) for name in names}
+        self.canvases = tuple(canvases[name] for name in self.batch.inits if name is not None)
+        return from_canvases(plan, self.bench, self.canvases, noise)
+
+    def firstpass_pixels(self) -> torch.Tensor | None:
+        """(1, 3, H, W): the picture in place of the first stage's."""
+        name = self.plan.firstpass_image
+        return to_pixels(decode_picture(self.job.resources.read_input(name))) if name else None
+
+    def handover(self, stage: Stage, wording: Wording, origin: Origin) -> Handover | None:
+        """How the refiner takes over from the model that a stage begins with; the networks go along (U006)."""
+        refiner = stage.refiner
+        if refiner is None:
+            return None
+        begun_with = self.bench.model.prediction_type
+
+        def take() -> Prompted:
+            self.bench.mount(refiner.checkpoint, refiner.vae, stage, wording)
+            self.effective.add(REFINER)
+            prompted = self.bench.prompted(self.bench.read(wording, stage), origin.concat)
+            if self.bench.model.prediction_type == begun_with:
+                return prompted
+            return replace(prompted, view=self.course(stage).view)
+
+        return Handover(refiner.switch_at, take, refiner.by_steps)
+
+    def guidance_options(self) -> GuidanceOptions:
+        """The plan's, and for an instruct-pix2pix model how closely it keeps to the picture."""
+        start, options = self.plan.start, self.plan.guidance
+        if start is None or self.bench.model.variant != "pix2pix":
+            return options
+        return replace(options, image_cfg_scale=start.image_cfg_scale)

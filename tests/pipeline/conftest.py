@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +13,16 @@ import torch
 from PIL import Image
 
 from modules.catalogue import Catalogue, Entry, Folders
-from modules.models import Model, load
+from modules.conditioning import ConditioningCache
+from modules.engine.checkpoints import Checkpoints
+from modules.models import Model
 from modules.networks import NetworkCache
 from modules.params import Settings, make_request
-from modules.pipeline import FinishedPicture, Plan, generate, plan, story
+from modules.pipeline import FinishedPicture, Plan, bench, generate, plan
 from modules.prompt import Tokenizer
+from tests.golden_models import CHECKPOINT, GOLDEN, NAMES, write_golden_models
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-MODEL = GOLDEN / "model" / "tiny_sd1.safetensors"
+MODEL = CHECKPOINT
 
 
 def golden(name: str) -> Any:
@@ -32,13 +33,14 @@ def golden(name: str) -> Any:
 class Worker:
     """Resources as a worker has them; inputs are paths below the golden folder."""
 
-    model: Model
     catalogue: Catalogue
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
     networks: NetworkCache = field(default_factory=NetworkCache)
+    conditionings: ConditioningCache = field(default_factory=ConditioningCache)
+    checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(torch.device("cpu"), limit=len(NAMES)))
 
     def acquire(self, checkpoint: Entry, vae: Entry | None) -> Model:
-        return self.model
+        return self.checkpoints.acquire(checkpoint, vae)
 
     def read_input(self, input_id: str) -> bytes:
         return (GOLDEN / input_id).read_bytes()
@@ -76,17 +78,14 @@ class Person:
 
 
 @pytest.fixture(scope="session")
-def model() -> Model:
-    return load(MODEL)
-
-
-@pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
+    """The reference's files, and the models derived from its one checkpoint."""
     folder = tmp_path_factory.mktemp("data")
+    write_golden_models(folder / "models", folder / "vaes")
     folders = Folders(
         data_dir=folder,
-        checkpoints=(GOLDEN / "model",),
-        vaes=(),
+        checkpoints=(folder / "models",),
+        vaes=(folder / "vaes",),
         loras=(GOLDEN / "lora",),
         hypernetworks=(GOLDEN / "hypernetworks",),
         embeddings=(GOLDEN / "embeddings",),
@@ -96,8 +95,16 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
 
 
 @pytest.fixture(scope="session")
-def worker(model: Model, catalogue: Catalogue) -> Worker:
-    return Worker(model, catalogue)
+def worker(catalogue: Catalogue) -> Worker:
+    return Worker(catalogue)
+
+
+@pytest.fixture(scope="session")
+def model(worker: Worker) -> Model:
+    """The checkpoint that is used where none is named."""
+    checkpoint = worker.catalogue.find_checkpoint(MODEL.stem)
+    assert checkpoint is not None
+    return worker.acquire(checkpoint, None)
 
 
 @pytest.fixture
@@ -125,7 +132,7 @@ def make_plan(worker: Worker) -> Callable[..., Plan]:
     def planned(settings: dict[str, Any] | None = None, skip_indices: tuple[int, ...] = (), **fields: Any) -> Plan:
         small = {"prompt": "a cat", "seed": 1, "steps": 2, "width": 64, "height": 64, "sampler_name": "Euler"}
         request = make_request(small | fields)
-        chosen = Settings(randn_source="CPU").overridden(settings or {})
+        chosen = Settings(randn_source="CPU", sd_model_checkpoint=MODEL.stem).overridden(settings or {})
         return plan(request, chosen, worker.catalogue, worker.tokenizer, skip_indices=skip_indices)
 
     return planned
@@ -147,11 +154,11 @@ def draw(worker: Worker, make_plan: Callable[..., Plan]) -> Callable[..., Person
 def latents(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """The latents of each picture as they go to the VAE, (1, 4, h, w)."""
     seen: list[torch.Tensor] = []
-    decode = story.decode
+    decode = bench.decode
 
     def watched(model: Model, given: torch.Tensor) -> torch.Tensor:
         seen.append(given.clone())
         return decode(model, given)
 
-    monkeypatch.setattr(story, "decode", watched)
+    monkeypatch.setattr(bench, "decode", watched)
     return seen

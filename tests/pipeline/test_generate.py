@@ -17,7 +17,9 @@ from safetensors.torch import save_file
 from modules.catalogue import Catalogue
 from modules.models import Model, NotANumber
 from modules.params import Settings, make_request, parse_infotext
-from modules.pipeline import Plan, generate, plan, story
+from modules.pipeline import Plan, generate, plan
+from modules.pipeline.bench import Bench
+from modules.sampling import Context
 
 from .conftest import GOLDEN, MODEL, Person, Worker
 
@@ -205,7 +207,7 @@ class TestFailures:
     def test_a_model_that_overflows_says_so_with_the_remedy(
         self, draw: Drawer, model: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(story, "_predictor", lambda model: lambda x, timestep, context: x * torch.nan)
+        monkeypatch.setattr(Bench, "predict", lambda bench, x, timestep, context: x * torch.nan)
         with pytest.raises(NotANumber, match=r"not numbers.*Use another sampler"):
             draw(prompt="a <lora:lin:1>", negative_prompt="<lora:loha:1>")
 
@@ -213,10 +215,10 @@ class TestFailures:
     def test_an_error_of_any_kind_leaves_no_trace(
         self, draw: Drawer, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
-        def broken(model: Model) -> Callable[..., torch.Tensor]:
+        def broken(bench: Bench, x: torch.Tensor, timestep: float, context: Context) -> torch.Tensor:
             raise error
 
-        monkeypatch.setattr(story, "_predictor", broken)
+        monkeypatch.setattr(Bench, "predict", broken)
         with pytest.raises(type(error)):
             draw(prompt="a <lora:lin:1> <hypernet:h_gelu:1>")
 
@@ -225,16 +227,13 @@ class TestFailures:
     ) -> None:
         calls = []
 
-        def failing(model: Model) -> Callable[..., torch.Tensor]:
-            def predict(x: torch.Tensor, timestep: float, context: torch.Tensor) -> torch.Tensor:
-                calls.append(timestep)
-                if len(calls) == 4:
-                    raise KeyboardInterrupt
-                return torch.zeros_like(x)
+        def failing(bench: Bench, x: torch.Tensor, timestep: float, context: Context) -> torch.Tensor:
+            calls.append(timestep)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return torch.zeros_like(x)
 
-            return predict
-
-        monkeypatch.setattr(story, "_predictor", failing)
+        monkeypatch.setattr(Bench, "predict", failing)
         with pytest.raises(KeyboardInterrupt):
             draw(steps=5, prompt="a <lora:lin:1>", negative_prompt="<lora:loha:1> <hypernet:h_gelu:1>")
 
@@ -253,6 +252,7 @@ class TestInfotext:
         person = draw(
             prompt="a (cat) <lora:lin:0.5>",
             negative_prompt="bad <lora:loha:0.2>",
+            sampler_name="Euler a",
             settings={"emphasis": "No norm", "CLIP_stop_at_last_layers": 2, "eta_noise_seed_delta": 31337},
         )
         info = parse_infotext(person.pictures[0].infotext)
@@ -270,6 +270,7 @@ class TestInfotext:
         folders = replace(worker.catalogue.folders, checkpoints=(folder,), data_dir=tmp_path)
         with Catalogue(folders) as brief:
             made, person = _plan(replace(worker, catalogue=brief)), Person()
+            worker.acquire(made.first.checkpoint, None)
             (folder / MODEL.name).unlink()
             generate(made, replace(worker, catalogue=brief), person, person)
         assert "Model hash" not in parse_infotext(person.pictures[0].infotext).fields
@@ -293,7 +294,8 @@ def _hashes(person: Person) -> Iterator[str]:
 
 def _plan(worker: Worker, **fields: object) -> Plan:
     small = {"prompt": "a cat", "seed": 1, "steps": 2, "width": 64, "height": 64, "sampler_name": "Euler"}
-    return plan(make_request(small | fields), Settings(randn_source="CPU"), worker.catalogue, worker.tokenizer)
+    settings = Settings(randn_source="CPU", sd_model_checkpoint=MODEL.stem)
+    return plan(make_request(small | fields), settings, worker.catalogue, worker.tokenizer)
 
 
 def _generate(worker: Worker, **fields: object) -> Person:

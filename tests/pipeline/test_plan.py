@@ -13,6 +13,7 @@ from modules.models import Pass
 from modules.params import BadRequest, Settings, TagbrushError, UnknownName, make_request
 from modules.pipeline import Plan, plan
 from modules.pipeline.planning import Picture, split_batches
+from modules.pipeline.wording import Told
 from modules.prompt import Style, Tokenizer, parse_prompt
 
 Planner = Callable[..., Plan]
@@ -49,18 +50,21 @@ def test_pictures_that_exist_are_not_planned_again(make_plan: Planner) -> None:
 
 
 class TestCheckpoint:
-    def test_without_a_name_it_is_the_first(self, make_plan: Planner) -> None:
-        assert make_plan().checkpoint.name == "tiny_sd1"
+    def test_without_a_name_it_is_the_first(self, make_plan: Planner, catalogue: Catalogue) -> None:
+        made = make_plan(settings={"sd_model_checkpoint": ""})
+        assert made.first.checkpoint == catalogue.entries("checkpoint")[0]
 
     def test_an_unknown_one_names_the_nearest(self, make_plan: Planner) -> None:
         chosen = {"sd_model_checkpoint": "tiny_sd2"}
         with pytest.raises(UnknownName, match=r'Checkpoint "tiny_sd2" is unknown\. Did you mean "tiny_sd1'):
             make_plan(settings=chosen, override_settings=chosen)
 
-    def test_one_that_was_chosen_once_and_is_gone_gives_way_to_the_first(self, make_plan: Planner) -> None:
+    def test_one_that_was_chosen_once_and_is_gone_gives_way_to_the_first(
+        self, make_plan: Planner, catalogue: Catalogue
+    ) -> None:
         made = make_plan(settings={"sd_model_checkpoint": "no such"})
-        assert made.checkpoint.name == "tiny_sd1"
-        assert only(made) == f'The checkpoint "no such" is gone; {made.checkpoint.relative} is used.'
+        assert made.first.checkpoint == catalogue.entries("checkpoint")[0]
+        assert only(made) == f'The checkpoint "no such" is gone; {made.first.checkpoint.relative} is used.'
 
     def test_none_at_all_names_the_folder(self, tmp_path: Path) -> None:
         with Catalogue(_folders(tmp_path)) as empty, pytest.raises(TagbrushError, match="Stable-diffusion"):
@@ -68,19 +72,19 @@ class TestCheckpoint:
 
     def test_its_size_and_guidance_hold_where_none_are_given(self, shipped: Catalogue) -> None:
         made = plan(make_request({"seed": 1}), Settings(), shipped, Tokenizer())
-        assert (made.width, made.height, made.cfg_scale) == (128, 128, 3.0)
+        assert (made.first.width, made.first.height, made.cfg_scale) == (128, 128, 3.0)
         asked = plan(make_request({"seed": 1, "width": 192, "cfg_scale": 0}), Settings(), shipped, Tokenizer())
-        assert (asked.width, asked.height, asked.cfg_scale) == (192, 128, 0)
+        assert (asked.first.width, asked.first.height, asked.cfg_scale) == (192, 128, 0)
 
     def test_one_that_says_nothing_has_those_of_its_family(self, make_plan: Planner) -> None:
         made = make_plan(width=None, height=None)
-        assert (made.width, made.height, made.cfg_scale) == (512, 512, 7)
+        assert (made.first.width, made.first.height, made.cfg_scale) == (512, 512, 7)
 
 
 class TestVae:
     def test_automatic_is_the_one_beside_the_checkpoint(self, make_plan: Planner) -> None:
-        assert make_plan(settings={"sd_vae": "Automatic"}).vae is None
-        assert make_plan(settings={"sd_vae": "None"}).vae is None
+        assert make_plan(settings={"sd_vae": "Automatic"}).first.vae is None
+        assert make_plan(settings={"sd_vae": "None"}).first.vae is None
 
     def test_an_unknown_one_is_refused(self, make_plan: Planner) -> None:
         with pytest.raises(UnknownName, match='VAE "gone"'):
@@ -88,22 +92,22 @@ class TestVae:
 
     def test_one_that_was_chosen_once_and_is_gone_becomes_automatic(self, make_plan: Planner) -> None:
         made = make_plan(settings={"sd_vae": "gone"})
-        assert made.vae is None
+        assert made.first.vae is None
         assert 'VAE "gone" is gone' in only(made)
 
 
 class TestSampler:
     def test_automatic_becomes_the_samplers_schedule(self, make_plan: Planner) -> None:
-        assert make_plan(sampler_name="DPM++ 2M").schedule == "Karras"
-        assert make_plan(sampler_name="Euler").schedule == "Automatic"
-        assert make_plan(sampler_name="Euler", scheduler="Simple").schedule == "Simple"
+        assert make_plan(sampler_name="DPM++ 2M").first.schedule == "Karras"
+        assert make_plan(sampler_name="Euler").first.schedule == "Automatic"
+        assert make_plan(sampler_name="Euler", scheduler="Simple").first.schedule == "Simple"
 
     def test_a_joined_name_is_split(self, make_plan: Planner) -> None:
         made = make_plan(sampler_name="DPM++ 2M Karras", scheduler="Simple")
-        assert (made.sampler, made.schedule) == ("DPM++ 2M", "Karras")
+        assert (made.first.sampler, made.first.schedule) == ("DPM++ 2M", "Karras")
 
     def test_ddim_knows_no_schedule(self, make_plan: Planner) -> None:
-        assert make_plan(sampler_name="DDIM", scheduler="Karras").schedule == "Automatic"
+        assert make_plan(sampler_name="DDIM", scheduler="Karras").first.schedule == "Automatic"
 
     def test_ddim_in_one_step_is_told_to_be_noise(self, make_plan: Planner) -> None:
         assert "with 1 step the picture is noise" in only(make_plan(sampler_name="DDIM", steps=1))
@@ -112,14 +116,14 @@ class TestSampler:
 
 def test_a_size_between_latents_is_cut_and_told(make_plan: Planner) -> None:
     made = make_plan(width=100, height=71)
-    assert (made.width, made.height) == (96, 64)
+    assert (made.first.width, made.first.height) == (96, 64)
     assert "96x64" in only(made)
 
 
 class TestNetworks:
     def test_tags_of_both_prompts_are_used_each_in_its_pass(self, make_plan: Planner) -> None:
         made = make_plan(prompt="a <lora:lin:0.7:0.4>", negative_prompt="<hypernet:h_gelu:0.6> <lyco:loha>")
-        uses = [(use.kind, use.name, use.te, use.unet, use.on) for use in made.batches[0].networks]
+        uses = [(use.kind, use.name, use.te, use.unet, use.on) for use in made.batches[0].first.networks]
         assert uses == [
             ("lora", "lin", 0.7, 0.4, Pass.BOTH),
             ("hypernet", "h_gelu", 0.6, 0.6, Pass.UNCOND),
@@ -141,25 +145,25 @@ class TestNetworks:
         self, make_plan: Planner, box: str, tag: str, words: str
     ) -> None:
         made = make_plan(**{box: f"a {tag} <lora:loha:0.5>"})
-        assert [use.name for use in made.batches[0].networks] == ["loha"]
+        assert [use.name for use in made.batches[0].first.networks] == ["loha"]
         with pytest.raises(TagbrushError, match=words):
             raise TagbrushError(only(made))
 
     def test_those_of_the_negative_prompt_have_no_effect_at_cfg_1(self, make_plan: Planner) -> None:
         made = make_plan(prompt="a <lora:lin:1>", negative_prompt="<lora:loha:1>", cfg_scale=1)
-        assert [use.name for use in made.batches[0].networks] == ["lin"]
+        assert [use.name for use in made.batches[0].first.networks] == ["lin"]
         assert '"loha" in the negative prompt has no effect at CFG scale 1' in only(made)
 
     def test_at_cfg_1_they_have_one_where_the_weights_leave_some(self, make_plan: Planner) -> None:
         made = make_plan(prompt="a :1.2 AND b", negative_prompt="<lora:loha:1>", cfg_scale=1)
-        assert [use.name for use in made.batches[0].networks] == ["loha"]
+        assert [use.name for use in made.batches[0].first.networks] == ["loha"]
         assert made.notices == ()
 
     def test_pictures_with_other_networks_are_made_apart(self, make_plan: Planner) -> None:
-        lora = make_plan(prompt="a <lora:lin:1>").batches[0].networks
+        lora = make_plan(prompt="a <lora:lin:1>").batches[0].first.networks
         prompt, negative = parse_prompt("a", steps=1), parse_prompt("", steps=1, negative=True)
         pictures = [
-            Picture(index, index, prompt, negative, None, networks, ())
+            Picture(index, index, index, None, Told(prompt, negative, networks, ()))
             for index, networks in enumerate([lora, lora, (), (), lora, (replace(lora[0], te=0.5),)])
         ]
         assert [batch.indices for batch in split_batches(pictures, 4)] == [(0, 1), (2, 3), (4,), (5,)]
@@ -168,12 +172,12 @@ class TestNetworks:
 class TestEmbeddings:
     def test_those_that_a_prompt_names_are_found_in_any_case(self, make_plan: Planner) -> None:
         made = make_plan(prompt="a (TISAFE:1.2) cat", negative_prompt="tipt3, my long-embed v2, tisafe")
-        assert [entry.name for entry in made.batches[0].embeddings] == ["tisafe", "tipt3", "my long-embed v2"]
+        assert [entry.name for entry in made.batches[0].first.embeddings] == ["tisafe", "tipt3", "my long-embed v2"]
         assert made.notices == ()
 
     def test_one_of_another_width_is_told(self, make_plan: Planner) -> None:
         made = make_plan(prompt="a wrongdim")
-        assert made.batches[0].embeddings == ()
+        assert made.batches[0].first.embeddings == ()
         assert 'Embedding "wrongdim" was left out' in only(made)
 
     def test_a_broken_one_is_told_only_where_it_is_named(self, make_plan: Planner) -> None:
@@ -188,14 +192,14 @@ class TestPrompts:
         )
         styles = {"ink": Style("ink", "{prompt}, ink", "colour")}
         made = plan(request, Settings(), catalogue, Tokenizer(), styles=styles)
-        assert made.batches[0].prompts[0].text.strip() == "cat, ink"
-        assert made.batches[0].negatives[0].text == "x, colour"
+        assert made.batches[0].first.prompts[0].text.strip() == "cat, ink"
+        assert made.batches[0].first.negatives[0].text == "x, colour"
         assert 'Style "gone" is unknown' in only(made)
 
     def test_the_negative_prompt_is_not_split_on_and(self, make_plan: Planner) -> None:
         (batch,) = make_plan(prompt="a AND b:0.5", negative_prompt="a AND b").batches
-        assert [weight for weight, _ in batch.prompts[0].parts] == [1.0, 0.5]
-        assert len(batch.negatives[0].parts) == 1
+        assert [weight for weight, _ in batch.first.prompts[0].parts] == [1.0, 0.5]
+        assert len(batch.first.negatives[0].parts) == 1
 
 
 class TestImg2Img:
@@ -203,7 +207,7 @@ class TestImg2Img:
         made = make_plan(task="img2img", init_images=("a",), batch_size=3, denoising_strength=0.3, resize_mode=2)
         assert made.batches[0].inits == ("a", "a", "a")
         assert made.start is not None
-        assert (made.start.strength, made.start.resize_mode, made.start.exactly) == (0.3, 2, False)
+        assert (made.first.strength, made.start.resize_mode, made.first.exactly) == (0.3, 2, False)
 
     def test_several_make_a_batch(self, make_plan: Planner) -> None:
         made = make_plan(task="img2img", init_images=("a", "b"), batch_size=3, n_iter=2)
@@ -236,7 +240,7 @@ def shipped(tmp_path: Path) -> Iterator[Catalogue]:
     folders = _folders(tmp_path)
     folders.checkpoints[0].mkdir(parents=True)
     tensors = {
-        "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1),
+        "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1, 4, 1, 1),
         "cond_stage_model.transformer.text_model.final_layer_norm.bias": torch.zeros(1),
     }
     metadata = {"modelspec.resolution": "128x128", "tagbrush.cfg_scale": "3"}

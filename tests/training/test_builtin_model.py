@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from modules.catalogue import Catalogue, Entry, Folders
+from modules.conditioning import ConditioningCache
 from modules.models import Model, load
 from modules.networks import NetworkCache
 from modules.params import Settings, make_request
@@ -42,6 +43,7 @@ class Studio:
     catalogue: Catalogue
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
     networks: NetworkCache = field(default_factory=NetworkCache)
+    conditionings: ConditioningCache = field(default_factory=ConditioningCache)
     interrupted: bool = False
     skipped: bool = False
     pictures: list[FinishedPicture] = field(default_factory=list)
@@ -98,14 +100,21 @@ class Studio:
 
 def _join(batches: list[Batch]) -> Batch:
     """One batch of all pictures; their networks must be the same."""
-    assert all(batch.networks == batches[0].networks for batch in batches)
-    joined = {
-        part.name: tuple(item for batch in batches for item in getattr(batch, part.name))
-        for part in fields(Batch)
-        if part.name not in ("indices", "networks", "embeddings")
-    }
-    embeddings = {entry.path: entry for batch in batches for entry in batch.embeddings}
-    return replace(batches[0], indices=tuple(range(len(batches))), embeddings=tuple(embeddings.values()), **joined)
+    assert all(batch.first.networks == batches[0].first.networks for batch in batches)
+    embeddings = {entry.path: entry for batch in batches for entry in batch.first.embeddings}
+    first = replace(
+        batches[0].first,
+        prompts=tuple(prompt for batch in batches for prompt in batch.first.prompts),
+        negatives=tuple(negative for batch in batches for negative in batch.first.negatives),
+        embeddings=tuple(embeddings.values()),
+    )
+    return Batch(
+        indices=tuple(range(len(batches))),
+        seeds=tuple(seed for batch in batches for seed in batch.seeds),
+        subseeds=tuple(subseed for batch in batches for subseed in batch.subseeds),
+        inits=tuple(init for batch in batches for init in batch.inits),
+        first=first,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,181 @@
+"""What a request leaves open, decided: checkpoint, VAE, size, sampler, and how they are used."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from modules.catalogue import Catalogue, Entry
+from modules.params import (
+    Img2ImgRequest,
+    SamplerInfo,
+    Settings,
+    TagbrushError,
+    Txt2ImgRequest,
+    UnknownName,
+    find_sampler,
+    find_schedule,
+    native_size,
+)
+from modules.sampling import GuidanceOptions, SamplerOptions
+
+from .named import Tell
+from .plans import Reading, Variation
+
+AnyRequest = Txt2ImgRequest | Img2ImgRequest
+GRID = 8  # pixels of one latent
+AUTOMATIC: Final = "Automatic"
+NONE = "None"
+
+
+def choose_checkpoint(request: AnyRequest, name: str, catalogue: Catalogue, tell: Tell) -> Entry:
+    """The checkpoint that a setting names; without a name, or where its file is gone, the first that is good (D017).
+
+    A request that names one itself gets that one or none.
+    """
+    found = catalogue.find_checkpoint(name) if name else None
+    if found is not None:
+        return found
+    known = catalogue.entries("checkpoint")
+    if name and "sd_model_checkpoint" in request.override_settings:
+        raise UnknownName("Checkpoint", name, [entry.insert for entry in known])
+    if not known:
+        folders = ", ".join(str(folder) for folder in catalogue.folders.checkpoints)
+        raise TagbrushError(f"There is no checkpoint. Put a .safetensors or .ckpt file into one of: {folders}.")
+    first = next((entry for entry in known if entry.error is None), known[0])
+    if name:
+        tell(f'The checkpoint "{name}" is gone; {first.relative} is used.')
+    return first
+
+
+def named_checkpoint(label: str, name: str, catalogue: Catalogue) -> Entry:
+    """The checkpoint that a request names for a part of its work; `label` says which. Raises UnknownName."""
+    found = catalogue.find_checkpoint(name)
+    if found is None:
+        raise UnknownName(label, name, [entry.insert for entry in catalogue.entries("checkpoint")])
+    return found
+
+
+def choose_vae(
+    request: AnyRequest, settings: Settings, checkpoint: Entry, catalogue: Catalogue, tell: Tell
+) -> Entry | None:
+    """The VAE to use in place of the checkpoint's own; None is its own (D021, D022).
+
+    The setting decides, unless it is automatic or gives way to what the checkpoint's card names. Then the card does,
+    then a file beside the checkpoint, and the setting again. Where a file is gone it is as `choose_checkpoint` says.
+    """
+    is_open = settings.sd_vae in ("", AUTOMATIC)
+    if not is_open and settings.sd_vae_overrides_per_model_preferences:
+        found = _set_vae(request, settings.sd_vae, catalogue, tell)
+        if found is not AUTOMATIC:
+            return found
+    carded = str(checkpoint.sidecar.get("vae") or AUTOMATIC)
+    if carded == NONE:
+        return None
+    if carded != AUTOMATIC:
+        found = catalogue.find("vae", carded)
+        if found is not None:
+            return found
+        tell(f'The VAE "{carded}", which the card of {checkpoint.name} names, is gone; the choice is automatic.')
+    beside = catalogue.vae_beside(checkpoint)
+    if beside is not None or is_open:
+        return beside
+    found = _set_vae(request, settings.sd_vae, catalogue, tell)
+    return None if found is AUTOMATIC else found
+
+
+def _set_vae(request: AnyRequest, name: str, catalogue: Catalogue, tell: Tell) -> Entry | Literal["Automatic"] | None:
+    """The VAE that a setting names; "Automatic" where its file is gone."""
+    if name == NONE:
+        return None
+    found = catalogue.find("vae", name)
+    if found is not None:
+        return found
+    if "sd_vae" in request.override_settings:
+        raise UnknownName("VAE", name, [entry.path.name for entry in catalogue.entries("vae")])
+    tell(f'The VAE "{name}" is gone; the choice is automatic.')
+    return AUTOMATIC
+
+
+def choose_size(request: AnyRequest, checkpoint: Entry, tell: Tell) -> tuple[int, int]:
+    """Width and height: the checkpoint's own where the request gives none, whole latents in any case."""
+    native = checkpoint.native_size or native_size(checkpoint.family)
+    asked = (request.width or native[0], request.height or native[1])
+    width, height = (side // GRID * GRID for side in asked)
+    if (width, height) != asked:
+        tell(f"{asked[0]}x{asked[1]} is not a multiple of {GRID}: the picture is {width}x{height}.")
+    return width, height
+
+
+def choose_sampler(name: str, schedule: str) -> tuple[SamplerInfo, str]:
+    """The sampler and the label of its schedule; what "Automatic" means is decided. Raises UnknownName."""
+    sampler, named_schedule = find_sampler(name)
+    label = (named_schedule or find_schedule(schedule)).label
+    is_open = label == "Automatic" or sampler.timesteps
+    return sampler, sampler.default_schedule if is_open else label
+
+
+def sampler_options(request: AnyRequest, settings: Settings, sampler: SamplerInfo) -> SamplerOptions:
+    """What the request says of the sampler's numbers, and the settings where it says nothing (U010)."""
+    own_eta = settings.eta_ddim if sampler.timesteps else settings.eta_ancestral
+    return SamplerOptions(
+        eta=_first(request.eta, own_eta),
+        s_churn=_first(request.s_churn, settings.s_churn),
+        s_tmin=_first(request.s_tmin, settings.s_tmin),
+        s_tmax=_first(request.s_tmax, settings.s_tmax),
+        s_noise=_first(request.s_noise, settings.s_noise),
+        sigma_min=settings.sigma_min,
+        sigma_max=settings.sigma_max,
+        rho=settings.rho,
+        discard_penultimate=settings.always_discard_next_to_last_sigma,
+        old_karras=settings.use_old_karras_scheduler_sigmas,
+        quantize=settings.enable_quantization,
+        beta_alpha=settings.beta_dist_alpha,
+        beta_beta=settings.beta_dist_beta,
+        sgm_noise_multiplier=settings.sgm_noise_multiplier,
+        uni_pc_variant=settings.uni_pc_variant,
+        uni_pc_skip_type=settings.uni_pc_skip_type,
+        uni_pc_order=settings.uni_pc_order,
+        uni_pc_lower_order_final=settings.uni_pc_lower_order_final,
+    )
+
+
+def guidance_options(request: AnyRequest, settings: Settings) -> GuidanceOptions:
+    """When the unconditional pass is left out, and how prompts of different length meet."""
+    return GuidanceOptions(
+        s_min_uncond=_first(request.s_min_uncond, settings.s_min_uncond),
+        s_min_uncond_all=settings.s_min_uncond_all,
+        skip_early_cond=settings.skip_early_cond,
+        batch_cond_uncond=settings.batch_cond_uncond,
+        pad_cond_uncond=settings.pad_cond_uncond,
+        pad_cond_uncond_v0=settings.pad_cond_uncond_v0,
+    )
+
+
+def choose_reading(settings: Settings, *, old_schedules: bool) -> Reading:
+    """How prompts become conditioning under these settings."""
+    return Reading(
+        clip_skip=settings.CLIP_stop_at_last_layers,
+        emphasis=settings.emphasis,
+        backtrack=settings.comma_padding_backtrack,
+        old_emphasis=settings.use_old_emphasis_implementation,
+        old_schedules=old_schedules,
+        sdxl_clip_l_skip=settings.sdxl_clip_l_skip,
+        sdxl_crop=(settings.sdxl_crop_top, settings.sdxl_crop_left),
+        sdxl_scores=(settings.sdxl_refiner_high_aesthetic_score, settings.sdxl_refiner_low_aesthetic_score),
+    )
+
+
+def choose_variation(request: AnyRequest) -> Variation:
+    """How the noise of a seed is varied; a size to resize from takes both numbers."""
+    width, height = request.seed_resize_from_w, request.seed_resize_from_h
+    return Variation(request.subseed_strength, (width, height) if width > 0 and height > 0 else None)
+
+
+def token_merging(settings: Settings, *, img2img: bool = False, hires: bool = False) -> float:
+    """The share of tokens to merge: that of the kind of work, where it is not 0, else the general one."""
+    own = settings.token_merging_ratio_img2img if img2img else settings.token_merging_ratio_hr if hires else 0.0
+    return own or settings.token_merging_ratio
+
+
+def _first(asked: float | None, otherwise: float) -> float:
+    return otherwise if asked is None else asked

@@ -1,0 +1,80 @@
+"""Hires fix: the picture of the first stage, enlarged, for the second one to start from (U003, U004)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from modules.images import lanczos, nearest, resize_image
+from modules.images.resize import Upscaler
+from modules.params import LATENT_UPSCALERS, BadRequest
+from modules.params.groups import LARGEST_SIDE
+
+from .pictures import GRID, to_image, to_pixels
+from .plans import Hires, HiresAsked
+
+ENLARGERS: Mapping[str, Upscaler] = MappingProxyType({"Lanczos": lanczos, "Nearest": nearest})
+"""The upscalers of pictures; what is left to the wanted size is done with Lanczos in any case."""
+
+
+@dataclass(frozen=True)
+class HiresSize:
+    """How large the picture becomes, in pixels, and what of that is kept: whole latents."""
+
+    width: int
+    height: int
+    kept_width: int
+    kept_height: int
+
+
+def hires_size(width: int, height: int, asked: HiresAsked) -> HiresSize:
+    """The size of the second stage of a picture.
+
+    With neither side given it is by the scale, with one the other follows; with both, the picture is made to cover
+    them and what hangs over is cut off. Raises BadRequest where it is too large.
+    """
+    x, y = asked.resize_x, asked.resize_y
+    if not x and not y:
+        wide, tall = int(width * asked.scale), int(height * asked.scale)
+    elif not y or (x and width / height < x / y):
+        wide, tall = x, x * height // width
+    else:
+        wide, tall = y * width // height, y
+    if max(wide, tall) > LARGEST_SIDE:
+        raise BadRequest(f"The hires pass would make {wide}x{tall}, at most {LARGEST_SIDE} is possible. Ask for less.")
+    over_x, over_y = ((wide - x) // GRID, (tall - y) // GRID) if x and y else (0, 0)
+    return HiresSize(wide, tall, (wide // GRID - over_x) * GRID, (tall // GRID - over_y) * GRID)
+
+
+def is_latent(hires: Hires) -> bool:
+    """Whether latents are enlarged, rather than the picture that they decode to."""
+    return hires.upscaler in LATENT_UPSCALERS
+
+
+def enlarge_latents(latents: torch.Tensor, hires: Hires) -> torch.Tensor:
+    """(B, 4, h, w) latents in the size of `hires`."""
+    size = (hires.height // GRID, hires.width // GRID)
+    mode, antialias = LATENT_UPSCALERS[hires.upscaler]
+    return functional.interpolate(latents, size=size, mode=mode, antialias=antialias)
+
+
+def enlarge_pixels(pixels: torch.Tensor, hires: Hires) -> torch.Tensor:
+    """(B, 3, H, W) pixels in [0, 1] in the size of `hires`, on the CPU; cut to 8 bits as a picture is."""
+    return torch.cat([to_pixels(enlarge_picture(to_image(picture), hires)) for picture in pixels])
+
+
+def enlarge_picture(picture: Image.Image, hires: Hires) -> Image.Image:
+    """The picture in the size of `hires`."""
+    return resize_image(picture, hires.width, hires.height, upscaler=ENLARGERS.get(hires.upscaler))
+
+
+def cut_to_size(latents: torch.Tensor, hires: Hires) -> torch.Tensor:
+    """The middle of (B, 4, h, w) latents, in the size of the stage of `hires`."""
+    width, height = hires.stage.width // GRID, hires.stage.height // GRID
+    over_y, over_x = latents.shape[2] - height, latents.shape[3] - width
+    return latents[:, :, over_y // 2 : over_y // 2 + height, over_x // 2 : over_x // 2 + width]

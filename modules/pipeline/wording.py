@@ -1,0 +1,133 @@
+"""What pictures are told: the prompts of a request with everything that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modules.catalogue import Catalogue, Entry
+from modules.models import Pass
+from modules.params import Settings, UnknownName
+from modules.prompt import ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt
+from modules.sampling import needs_uncond
+
+from .choices import AnyRequest
+from .named import Tell, find_embedding_files, find_networks
+from .plans import NetworkUse
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one picture is told in one stage, and the networks and embeddings that its prompts name."""
+
+    prompt: ParsedPrompt
+    negative: ParsedPrompt
+    networks: tuple[NetworkUse, ...]
+    embeddings: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """How many calls of the model the numbers in prompts count: of the first stage, and of the second (P033, P038)."""
+
+    first: int
+    hires: int | None = None
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Reads the prompts of one request; what cannot be had is told, once."""
+
+    request: AnyRequest
+    settings: Settings
+    catalogue: Catalogue
+    tokenizer: Tokenizer
+    styles: Mapping[str, Style]
+    cfg_scale: float
+    timeline: Timeline
+    tell: Tell
+
+    def first(self, checkpoint: Entry) -> Told:
+        """What a picture is told at first."""
+        return self._told(self._texts(*self._first_texts), checkpoint, hires=False)
+
+    def hires(self, checkpoint: Entry) -> Told:
+        """What it is told in the second stage: its own prompts, or where it has none those of the first (P062)."""
+        return self._told(self._texts(*self._hires_texts), checkpoint, hires=True)
+
+    @property
+    def old_schedules(self) -> bool:
+        """Whether prompts are to be edited as before A1111 1.6, and one of them reads differently then (P038)."""
+        if not self.settings.use_old_scheduling:
+            return False
+        texts = [(*self._texts(*self._first_texts), False)]
+        if self.timeline.hires is not None:
+            texts.append((*self._texts(*self._hires_texts), True))
+        return any(
+            self._parsed(text, negative=negative, hires=hires, old=True).parts
+            != self._parsed(text, negative=negative, hires=hires, old=False).parts
+            for prompt, negative_prompt, hires in texts
+            for text, negative in ((prompt, False), (negative_prompt, True))
+        )
+
+    @property
+    def _first_texts(self) -> tuple[str, str]:
+        return self.request.prompt, self.request.negative_prompt
+
+    @property
+    def _hires_texts(self) -> tuple[str, str]:
+        first_prompt, first_negative = self._first_texts
+        prompt = getattr(self.request, "hr_prompt", "") or first_prompt
+        return prompt, getattr(self.request, "hr_negative_prompt", "") or first_negative
+
+    def _texts(self, prompt: str, negative: str) -> tuple[str, str]:
+        """Prompt and negative prompt with the styles merged (P001, P071)."""
+        chosen = [self.styles[name] for name in self.request.styles if name in self.styles]
+        for name in self.request.styles:
+            if name not in self.styles:
+                self.tell(f"{UnknownName('Style', name, self.styles)} The picture is made without it.")
+        return (
+            apply_styles(prompt, [style.prompt for style in chosen]),
+            apply_styles(negative, [style.negative_prompt for style in chosen]),
+        )
+
+    def _told(self, texts: tuple[str, str], checkpoint: Entry, *, hires: bool) -> Told:
+        old = self.settings.use_old_scheduling
+        prompt = self._parsed(texts[0], negative=False, hires=hires, old=old)
+        negative = self._parsed(texts[1], negative=True, hires=hires, old=old)
+        embeddings = find_embedding_files(
+            (prompt, negative),
+            self.catalogue,
+            self.tokenizer,
+            width=checkpoint.width,
+            mode=self.settings.emphasis,
+            tell=self.tell,
+        )
+        return Told(prompt, negative, self._networks(prompt, negative), embeddings)
+
+    def _parsed(self, text: str, *, negative: bool, hires: bool, old: bool) -> ParsedPrompt:
+        return parse_prompt(
+            text,
+            steps=self.timeline.first,
+            negative=negative,
+            hires_steps=self.timeline.hires if hires else None,
+            old_schedules=old,
+        )
+
+    def _networks(self, prompt: ParsedPrompt, negative: ParsedPrompt) -> tuple[NetworkUse, ...]:
+        """Those that the tags name; none where the request leaves them out (P063)."""
+        if self.request.disable_extra_networks:
+            return ()
+        networks = find_networks(prompt, Pass.BOTH, self.catalogue, self.tell)
+        return networks + self._of_negative(prompt, find_networks(negative, Pass.UNCOND, self.catalogue, self.tell))
+
+    def _of_negative(self, prompt: ParsedPrompt, networks: tuple[NetworkUse, ...]) -> tuple[NetworkUse, ...]:
+        """The networks of the negative prompt that have an effect: none where guidance leaves its pass out."""
+        if needs_uncond(self.cfg_scale, (weight for weight, _ in prompt.parts)):
+            return networks
+        for use in networks:
+            self.tell(
+                f'"{use.name}" in the negative prompt has no effect at CFG scale {self.cfg_scale:g}. '
+                "Raise the CFG scale, or name it in the prompt."
+            )
+        return ()
