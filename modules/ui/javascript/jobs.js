@@ -4,7 +4,8 @@ import { get, post } from "./api.js";
 import { on } from "./events.js";
 
 /**
- * @typedef {{index: number, url: string, seed: number, infotext: string, width: number, height: number}} Picture
+ * @typedef {{index: number, url: string, seed: number, infotext: string, width: number, height: number,
+ *            kind: "picture" | "mask" | "composite"}} Picture
  * @typedef {{id: string, task: string, state: string, position: number | null, created: number, error: string | null,
  *            request: any, progress: any, pictures: Picture[], notices: string[], preview?: string}} Job
  */
@@ -13,6 +14,9 @@ const FINAL = new Set(["done", "failed", "cancelled", "interrupted"]);
 const changed = new EventTarget();
 /** @type {Map<string, Job>} */
 const jobs = new Map();
+
+/** What a job has made, without the masks shown beside it. @param {Job | null} job */
+export const madeBy = (job) => job?.pictures.filter((picture) => picture.kind === "picture") ?? [];
 
 /** @param {Job} job */
 export const isFinal = (job) => FINAL.has(job.state);

@@ -2,7 +2,7 @@
 // so that nothing on the page moves when a picture arrives.
 
 import { make, Mounted } from "./element.js";
-import { activeJobs, isFinal, onChange, shownJob } from "./jobs.js";
+import { activeJobs, isFinal, madeBy, onChange, shownJob } from "./jobs.js";
 import { sendToImg2img, useSeed, useText } from "./handover.js";
 import { sendToInpaint } from "./inpaint.js";
 import { tell, toast } from "./toasts.js";
@@ -100,7 +100,8 @@ class Results extends Mounted {
   renderPictures(job) {
     if (job && this.chosen.job !== job.id) this.chosen = { job: job.id, index: 0, byHand: false };
     const pictures = job?.pictures ?? [];
-    if (!this.chosen.byHand && pictures.length) this.chosen.index = /** @type {any} */ (pictures.at(-1)).index;
+    const latest = madeBy(job).at(-1);
+    if (!this.chosen.byHand && latest) this.chosen.index = latest.index;
     const chosen = this.shownPicture();
     const isLive = Boolean(job?.preview) && !this.chosen.byHand;
     const source = (isLive && job?.preview) || chosen?.url || "";
@@ -134,7 +135,7 @@ class Results extends Mounted {
       this.chosen = { ...this.chosen, index: picture.index, byHand: true };
       this.render();
     };
-    const image = make("img", { src: picture.url, alt: `Picture ${picture.index + 1}, seed ${picture.seed}`, loading: "lazy" });
+    const image = make("img", { src: picture.url, alt: nameOf(picture), loading: "lazy" });
     return make(
       "button",
       { class: "tb-thumb", type: "button", role: "option", "data-index": picture.index, "data-url": picture.url, onclick: choose },
@@ -159,6 +160,14 @@ class Results extends Mounted {
   }
 }
 
+const BESIDE = { mask: "Mask", composite: "Masked part" };
+
+/** @param {import("./jobs.js").Picture} picture */
+function nameOf(picture) {
+  const name = picture.kind === "picture" ? `Picture ${picture.index + 1}` : BESIDE[picture.kind];
+  return `${name}, seed ${picture.seed}`;
+}
+
 /** @param {import("./jobs.js").Job | null} job @param {number} active */
 function statusText(job, active) {
   if (!job) return "";
@@ -166,7 +175,7 @@ function statusText(job, active) {
   if (job.state === "queued") return job.position && job.position > 1 ? `Waiting, number ${job.position} in the queue` : "Waiting for the engine ...";
   if (job.state === "running") return runningText(job) + others;
   if (job.state === "failed") return job.error ?? "The job failed.";
-  const made = job.pictures.length;
+  const made = madeBy(job).length;
   const pictures = `${made} picture${made === 1 ? "" : "s"}`;
   if (job.state === "done") return `Done: ${pictures}${seconds(job)}`;
   return `Stopped${made ? `, ${pictures} kept` : ""}`;
