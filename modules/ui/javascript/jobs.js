@@ -16,7 +16,7 @@ const changed = new EventTarget();
 const jobs = new Map();
 
 /** What a job has made, without the masks shown beside it. @param {Job | null} job */
-export const madeBy = (job) => job?.pictures.filter((picture) => picture.kind === "picture") ?? [];
+export const madeBy = (job) => job?.pictures.filter((picture) => (picture.kind ?? "picture") === "picture") ?? [];
 
 /** @param {Job} job */
 export const isFinal = (job) => FINAL.has(job.state);
