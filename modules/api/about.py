@@ -1,21 +1,18 @@
-"""What the program is and how it stands: status, options, parameters, and the text of pictures."""
+"""What the program is and how it stands: status, options and parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
-from modules.images import read_metadata
 from modules.jobs import WorkerStatus
-from modules.params import SAMPLERS, SCHEDULES, Img2ImgRequest, Settings, Txt2ImgRequest, request_from_infotext
+from modules.params import SAMPLERS, SCHEDULES, Img2ImgRequest, Settings, Txt2ImgRequest
 
 from .checks import check_checkpoint
 from .errors import RESPONSES
-from .inputs import PICTURE_BODY, read_body
 from .services import Bound, PageState
 
 router = APIRouter(prefix="/tagbrush/v1", tags=["about"])
@@ -37,23 +34,6 @@ class Parameters(BaseModel):
     settings: dict[str, Any]
     samplers: list[str]
     schedules: list[str]
-
-
-class InfotextPayload(BaseModel):
-    text: Annotated[
-        str, Field(max_length=1_000_000, examples=["a lemon\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 128x128"])
-    ]
-    task: Literal["txt2img", "img2img"] = "txt2img"
-
-
-class ParsedInfotext(BaseModel):
-    """What a picture's text sets."""
-
-    text: str
-    fields: dict[str, Any] = Field(description="Fields of the request.")
-    settings: dict[str, Any] = Field(description="Options, for override_settings.")
-    notices: list[str] = Field(description="What could not be used.")
-    items: dict[str, Any] = Field({}, description="What else the file says of itself.")
 
 
 @router.get("/status", summary="How far the program has come up")
@@ -86,29 +66,3 @@ def change_options(
     """Changes the given options for later jobs, and answers with all of them."""
     check_checkpoint(services.catalogue, changes)
     return services.jobs.change_settings(changes)
-
-
-@router.post("/infotext/parse", summary="Take a picture's text apart")
-def parse(payload: InfotextPayload) -> ParsedInfotext:
-    """What the text sets: request fields and options."""
-    return _parsed(payload.text, payload.task, {})
-
-
-@router.post(
-    "/infotext/read",
-    responses=RESPONSES,
-    summary="Read a picture's text",
-    openapi_extra=PICTURE_BODY,
-)
-async def read(request: Request, task: Literal["txt2img", "img2img"] = "txt2img") -> ParsedInfotext:
-    """The same from a picture's file, sent as the body."""
-    data = await read_body(request)
-    text, items = await run_in_threadpool(read_metadata, data)
-    return _parsed(text, task, dict(items))
-
-
-def _parsed(text: str, task: str, items: dict[str, Any]) -> ParsedInfotext:
-    pasted = request_from_infotext(text, task)
-    return ParsedInfotext(
-        text=text, fields=dict(pasted.fields), settings=dict(pasted.settings), notices=list(pasted.notices), items=items
-    )

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from modules.catalogue import Entry, Kind
+from modules.catalogue import Entry, Kind, misfit
 from modules.images import BadPicture, thumbnail
 
 from .errors import MISSING, RESPONSES, NotFound
@@ -49,6 +49,10 @@ class Card(BaseModel):
     vectors: int | None = Field(description="How many token places an embedding takes.")
     has_metadata: bool
     error: str | None = Field(description="Why the file cannot be used.")
+    skipped: str | None = Field(None, description="Why it has no effect with the checkpoint in use.")
+    variant: str = Field("base", description="Of a checkpoint: base, inpaint or pix2pix.")
+    prediction: str | None = Field(None, description="Of a checkpoint: epsilon or v, where the file shows it.")
+    missing: list[str] = Field([], description="Of a checkpoint: parts that are not in the file.")
 
 
 class Cards(BaseModel):
@@ -88,8 +92,11 @@ def cards(
     else:
         entries, total = catalogue.search(kind, search, sort=sort, descending=descending, offset=offset, limit=limit)
     services.page_answered()
+    chosen = services.chosen_checkpoint()
     return Cards(
-        total=total, items=[card(entry) for entry in entries], categories=list(filter(None, catalogue.categories(kind)))
+        total=total,
+        items=[card(entry, chosen) for entry in entries],
+        categories=list(filter(None, catalogue.categories(kind))),
     )
 
 
@@ -106,7 +113,7 @@ def details(services: Bound, kind: Kind, entry_id: str) -> Details:
     entry = _entry(services, kind, entry_id)
     metadata: Mapping[str, Any] = services.catalogue.metadata(entry)
     return Details(
-        **card(entry).model_dump(),
+        **card(entry, services.chosen_checkpoint()).model_dump(),
         path=entry.relative,
         sha256=entry.sha256,
         notes=entry.notes,
@@ -141,8 +148,8 @@ def _smaller(data: bytes, media_type: str) -> tuple[bytes, str]:
         return data, media_type
 
 
-def card(entry: Entry) -> Card:
-    """The card of an entry."""
+def card(entry: Entry, checkpoint: Entry | None = None) -> Card:
+    """The card of an entry, with what keeps it from working with the checkpoint in use."""
     version = entry.preview_mtime_ns or entry.mtime_ns
     address = f"/tagbrush/v1/catalogue/{entry.kind}/{quote(entry.id)}/preview?v={version}"
     return Card(
@@ -166,6 +173,10 @@ def card(entry: Entry) -> Card:
         vectors=entry.vectors,
         has_metadata=bool(entry.metadata),
         error=entry.error,
+        skipped=misfit(entry, checkpoint) if checkpoint else None,
+        variant=entry.facts.variant,
+        prediction=entry.facts.prediction,
+        missing=list(entry.facts.missing),
     )
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
-from modules.catalogue import Entry
+from modules.catalogue import Entry, misfit
 from modules.images import read_metadata
-from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULES, Settings, parse_infotext
+from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULES, Settings, complete, parse_infotext
 
 from .checks import check_checkpoint
 from .compat import picture_bytes
@@ -152,8 +152,8 @@ def hypernetworks(services: Bound) -> list[NetworkItem]:
 @router.get("/embeddings", summary="Embeddings")
 def embeddings(services: Bound) -> EmbeddingLists:
     """`skipped` holds those that cannot be read, or are for another model than the chosen one."""
-    entries, checkpoint = services.catalogue.entries("embedding"), _chosen(services)
-    usable = {entry.path for entry in entries if not entry.error and _fits(entry, checkpoint)}
+    entries, checkpoint = services.catalogue.entries("embedding"), services.chosen_checkpoint()
+    usable = {entry.path for entry in entries if not entry.error and not (checkpoint and misfit(entry, checkpoint))}
     return EmbeddingLists(
         loaded={entry.name: _embedding(entry) for entry in entries if entry.path in usable},
         skipped={entry.name: _embedding(entry) for entry in entries if entry.path not in usable},
@@ -205,7 +205,7 @@ def cmd_flags(services: Bound) -> dict[str, Any]:
 @router.get("/options", summary="Options")
 def options(services: Bound) -> dict[str, Any]:
     """Every option, under A1111's names; the checkpoint by its title, the first one's where none is chosen."""
-    settings, chosen = services.jobs.settings(), _chosen(services)
+    settings, chosen = services.jobs.settings(), services.chosen_checkpoint()
     return {
         **settings.model_dump(mode="json"),
         "sd_model_checkpoint": chosen.title if chosen else settings.sd_model_checkpoint,
@@ -227,10 +227,11 @@ def change_options(
 
 @router.post("/png-info", responses=RESPONSES, summary="What a picture says of itself")
 def png_info(payload: PngInfoPayload) -> PngInfo:
-    text, items = read_metadata(picture_bytes(payload.image))
-    info = parse_infotext(text)
-    parsed = {"Prompt": info.prompt, "Negative prompt": info.negative_prompt, **info.fields} if text else {}
-    return PngInfo(info=text, items=dict(items), parameters=parsed)
+    """The text of any program's picture in A1111's words, and taken apart with every default that it implies."""
+    found = read_metadata(picture_bytes(payload.image))
+    info = complete(parse_infotext(found.infotext))
+    parsed = {"Prompt": info.prompt, "Negative prompt": info.negative_prompt, **info.fields} if found.infotext else {}
+    return PngInfo(info=found.infotext, items=dict(found.items), parameters=parsed)
 
 
 @router.post("/refresh-checkpoints", summary="Look for new checkpoints")
@@ -266,20 +267,6 @@ def _model(entry: Entry) -> ModelItem:
         sha256=entry.sha256,
         filename=str(entry.path),
     )
-
-
-def _chosen(services: Services) -> Entry | None:
-    """The checkpoint in use: the one that the options name, or the first that is good where it is gone (D017)."""
-    name, catalogue = services.jobs.settings().sd_model_checkpoint, services.catalogue
-    usable = (entry for entry in catalogue.entries("checkpoint") if not entry.error)
-    return (catalogue.find_checkpoint(name) if name else None) or next(usable, None)
-
-
-def _fits(embedding: Entry, checkpoint: Entry | None) -> bool:
-    """Whether the embedding's vectors are as wide as the checkpoint's, as far as is known (P095)."""
-    if checkpoint is None or None in (embedding.width, checkpoint.width):
-        return True
-    return embedding.width == checkpoint.width and (embedding.family == "sdxl") == (checkpoint.family == "sdxl")
 
 
 def _embedding(entry: Entry) -> EmbeddingItem:

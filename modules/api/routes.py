@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from . import about, catalogue, events, inputs, jobs, listings, prompts, sdapi
+from . import about, catalogue, events, inputs, jobs, listings, prompts, sdapi, texts
 
 ROUTERS = (
     jobs.router,
@@ -13,6 +13,7 @@ ROUTERS = (
     catalogue.router,
     prompts.router,
     about.router,
+    texts.router,
     sdapi.router,
     listings.router,
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 
-from modules.catalogue import Catalogue, StyleFiles
+from modules.catalogue import Catalogue, Entry, StyleFiles
 from modules.jobs import Jobs
 from modules.prompt import Tokenizer
 
@@ -36,6 +36,12 @@ class Services:
     page: Page = field(default_factory=Page)
     flags: Mapping[str, Any] = field(default_factory=dict)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def chosen_checkpoint(self) -> Entry | None:
+        """The checkpoint in use: the one that the options name, or the first that is good where it is gone (D017)."""
+        name = self.jobs.settings().sd_model_checkpoint
+        usable = (entry for entry in self.catalogue.entries("checkpoint") if not entry.error)
+        return (self.catalogue.find_checkpoint(name) if name else None) or next(usable, None)
 
     def page_answered(self) -> None:
         """A browser has asked for cards: if the page itself is up, the worker need not hold back any more."""

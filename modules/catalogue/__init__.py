@@ -3,11 +3,13 @@
 from .catalogue import Catalogue
 from .entries import KINDS, Entry, Facts, Kind, entry_id
 from .families import Architecture, Family, Prediction, Variant, architecture, refuse_others
+from .fitting import misfit
 from .folders import Folders
 from .headers import Header, read_header
 from .pickles import UnsafePickle, check_pickle, read_stubs
 from .picture_embeddings import IMAGE_SUFFIXES, NoEmbedding, read_picture_embedding
 from .previews import Preview
+from .resolve import resolve
 from .stubs import Global, Opaque, TensorStub
 from .styles import StyleEntry, StyleFiles
 
@@ -35,8 +37,10 @@ __all__ = [
     "architecture",
     "check_pickle",
     "entry_id",
+    "misfit",
     "read_header",
     "read_picture_embedding",
     "read_stubs",
     "refuse_others",
+    "resolve",
 ]

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modules.params import TagbrushError
+
 from .checkpoints import match_checkpoint
 from .entries import KINDS, Entry, Facts, Kind
 from .examine import examine, full_metadata
@@ -31,6 +33,12 @@ PERIOD = 2.0
 
 PAUSE = 0.1
 """Seconds of rest before each period, so that a file being written does not keep a processor busy."""
+
+HASH_PATIENCE = 2.0
+"""Seconds that looking for a file by its hash may take."""
+
+LEAST_DIGITS = 8
+"""Digits of a hash that tell one file from all others."""
 
 Listener = Callable[[Kind], None]
 
@@ -272,6 +280,40 @@ class Catalogue:
     def shorthash(self, entry: Entry) -> Future[str]:
         """The digits that infotexts show to come: 12 of a LoRA or embedding, 10 of the other kinds (D046)."""
         return self._hashes.short(entry)
+
+    def has_hash(self, entry: Entry, digits: str) -> bool | None:
+        """Whether the file's hash of any kind begins with the digits; None while none of them is known."""
+        known = self._hashes.known(entry)
+        return any(digest.startswith(digits.lower()) for digest in known) if known else None
+
+    def with_hash(self, kind: Kind, digits: str, *, wait: bool = True, patience: float = HASH_PATIENCE) -> Entry | None:
+        """The file whose hash begins with the digits; None if there is none, or it is not found in time.
+
+        Hashes that are known are compared first; the others are computed as far as patience goes, where `wait` says so.
+        """
+        if len(digits) < LEAST_DIGITS:
+            return None
+        entries = [entry for entry in self.entries(kind) if not entry.error]
+        known = self._hashes.all_known()
+        for entry in entries:
+            stored = entry.metadata.get("sshs_model_hash", "")
+            if any(digest.startswith(digits.lower()) for digest in (stored, *known.get(stamp_of(entry), ()))):
+                return entry
+        deadline = time.monotonic() + patience
+        for entry in entries if wait else ():
+            if time.monotonic() > deadline:
+                break
+            if stamp_of(entry) not in known and self._is_now_known_as(entry, digits, deadline):
+                return entry
+        return None
+
+    def _is_now_known_as(self, entry: Entry, digits: str, deadline: float) -> bool:
+        """Whether the hash, computed now unless that takes too long, is the one asked for."""
+        try:
+            short = self.shorthash(entry).result(max(0.0, deadline - time.monotonic()))
+        except (TagbrushError, TimeoutError):
+            return False
+        return short.startswith(digits.lower()) or bool(self.has_hash(entry, digits))
 
     def _hashed(self, kind: Kind) -> None:
         if self._refresh(kind, 0):

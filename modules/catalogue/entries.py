@@ -21,7 +21,8 @@ _DECLARED_FAMILIES: Mapping[str, Family] = {"SD1": "sd1", "SD2": "sd2", "SDXL": 
 class Facts:
     """What a file's own contents tell.
 
-    `width` is the text encoder's width: of a checkpoint or LoRA its cross-attention's, of an embedding its vectors'.
+    `width` is the text encoder's width: of a checkpoint or LoRA its cross-attention's, of an embedding its vectors'
+    (SDXL's are in two parts and count together, as its cross-attention reads them).
     `variant` and `prediction` are a checkpoint's (`prediction` None: the file does not show it), and `missing` the
     parts that are not in it. `inner_name` is that of an embedding in a picture, where it goes before the file's.
     `metadata` leaves out long values (`Catalogue.metadata` reads them all). `error` says why the file cannot be used;

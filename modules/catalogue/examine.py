@@ -22,6 +22,9 @@ from .texts import sendable
 MAX_SHORT_VALUE = 500
 """Metadata values longer than this (tag statistics, data set lists) are read again when asked for."""
 
+MAX_LISTED = 100
+"""Numbers in a remark; longer lists are weights."""
+
 COVERS = ("ssmd_cover_images", "modelspec.thumbnail")
 """Metadata that holds pictures rather than text."""
 
@@ -34,6 +37,7 @@ Tensors = Mapping[str, TensorStub]
 _CONTEXT_KEY = re.compile(
     r"attn2[._]to_k[._](?:lora_down[.]weight|lora_A[.](?:default[.])?weight|lora[.]down[.]weight|hada_w[12]_b|diff|weight)$"
 )
+_WIDTH_KEY = re.compile(r"(\d{1,5})\.[01]\.")
 _LORA_KEY = re.compile(r"^(lora_|lycoris_|oft_unet|unet\.|text_encoder\.)|\.(lora_up|lora_A|hada_w1_a|lokr_w1)")
 
 
@@ -69,13 +73,20 @@ def _contents(path: Path) -> tuple[Tensors, Mapping[str, str], Any]:
         raise BadFile(path, "holds no named tensors.")
     state = contents.get("state_dict", contents)
     tensors = {key: value for key, value in _items(state) if isinstance(key, str) and isinstance(value, TensorStub)}
-    notes = {sendable(key): sendable(str(value)) for key, value in contents.items() if _is_note(key, value)}
-    return tensors, notes, contents
+    return tensors, _notes(contents), contents
 
 
-def _is_note(key: Any, value: Any) -> bool:
-    """Whether an entry of a PyTorch file is a remark, such as the step it was saved at."""
-    return isinstance(key, str) and isinstance(value, (str, int, float))
+def _notes(contents: Mapping[Any, Any]) -> dict[str, str]:
+    """The remarks in a PyTorch file, such as the step it was saved at, or the structure of its layers."""
+    notes: dict[str, str] = {}
+    for key, value in contents.items():
+        if not isinstance(key, str):
+            continue
+        if isinstance(value, str | int | float):
+            notes[sendable(key)] = sendable(str(value))
+        elif isinstance(value, list) and 0 < len(value) < MAX_LISTED and all(isinstance(n, int | float) for n in value):
+            notes[sendable(key)] = ", ".join(map(str, value))
+    return notes
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:
@@ -141,11 +152,11 @@ def _lora_family(tensors: Tensors, metadata: Mapping[str, str]) -> Family:
 
 def _embedding(path: Path, tensors: Tensors, metadata: Mapping[str, str], contents: Any) -> Facts:
     parts = _embedding_parts(path, tensors, contents)
-    shape = parts.get("clip_l", next(iter(parts.values()))).shape
-    width = shape[-1] if shape else 0
+    shapes = [stub.shape or (0,) for stub in parts.values()]
+    width = sum(shape[-1] for shape in shapes)
     return Facts(
         family="sdxl" if "clip_g" in parts else FAMILY_OF_WIDTH.get(width, ""),
-        vectors=shape[0] if len(shape) == 2 else 1,
+        vectors=shapes[0][0] if len(shapes[0]) == 2 else 1,
         width=width,
         **_common(metadata),
     )
@@ -158,7 +169,7 @@ def _picture_embedding(path: Path) -> Facts:
     named = params if isinstance(params, dict) else content
     shapes = {key: shape for key, value in named.items() if (shape := tensor_shape(value))}
     tensors = {key: TensorStub("F32", shape) for key, shape in shapes.items()}
-    notes = {sendable(key): sendable(str(value)) for key, value in content.items() if _is_note(key, value)}
+    notes = _notes(content)
     return replace(_embedding(path, tensors, notes, None), inner_name=notes.get("name", "").strip())
 
 
@@ -169,7 +180,7 @@ def _embedding_parts(path: Path, tensors: Tensors, contents: Any) -> Tensors:
         named = dict(_items(contents["string_to_param"]))
     vectors = {key: value for key, value in named.items() if isinstance(value, TensorStub)}
     if {"clip_l", "clip_g"} <= vectors.keys():
-        return vectors
+        return {name: vectors[name] for name in ("clip_l", "clip_g")}
     if not vectors:
         raise BadFile(path, "holds no embedding.")
     if len(vectors) > 1:
@@ -183,10 +194,11 @@ def _embedding_parts(path: Path, tensors: Tensors, contents: Any) -> Tensors:
 
 def _hypernetwork(path: Path, tensors: Tensors, metadata: Mapping[str, str], contents: Any) -> Facts:
     widths = {key for key in contents or () if isinstance(key, int)}
+    widths |= {int(found[1]) for name in tensors if (found := _WIDTH_KEY.match(name))}
     if not widths:
         raise BadFile(path, "holds no hypernetwork: none of its keys is a layer's width.")
-    family: Family = "sd1" if 768 in widths else "sd2" if 1024 in widths else ""
-    return Facts(family=family, **_common(metadata))
+    families: tuple[tuple[int, Family], ...] = ((768, "sd1"), (1024, "sd2"), (2048, "sdxl"))
+    return Facts(family=next((family for width, family in families if width in widths), ""), **_common(metadata))
 
 
 def _vae(path: Path, tensors: Tensors, metadata: Mapping[str, str], _: Any) -> Facts:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from modules.params import BadFile, TagbrushError
 
@@ -17,6 +17,7 @@ from .index import Index
 from .scan import Stamp, stamp, stamp_of
 
 Algorithm = Literal["sha256", "addnet"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 BLOCK = 1 << 20
 
@@ -54,6 +55,19 @@ class Hashes:
         computed = self._thread.hash(entry.path, algorithm)
         computed.add_done_callback(lambda done: self._computed(entry, algorithm, done))
         return pending
+
+    def known(self, entry: Entry) -> tuple[str, ...]:
+        """The hashes of a file that are known by now, and what a LoRA's own metadata says."""
+        found = [self._index.hash_of(stamp_of(entry), algorithm) for algorithm in ALGORITHMS]
+        return tuple(digest for digest in (*found, entry.metadata.get("sshs_model_hash")) if digest)
+
+    def all_known(self) -> dict[Stamp, list[str]]:
+        """The hashes of every file hashed so far."""
+        known: dict[Stamp, list[str]] = {}
+        for algorithm in ALGORITHMS:
+            for place, digest in self._index.hashes(algorithm).items():
+                known.setdefault(place, []).append(digest)
+        return known
 
     def short(self, entry: Entry) -> Future[str]:
         """The digits that infotexts show (D046): 12 of a LoRA or embedding, 10 of the other kinds.

@@ -19,7 +19,7 @@ SUFFIXES: Mapping[Kind, frozenset[str]] = MappingProxyType(
         "checkpoint": frozenset({".safetensors", ".ckpt"}),
         "vae": frozenset({".safetensors", ".ckpt", ".pt"}),
         "lora": frozenset({".safetensors", ".ckpt", ".pt"}),
-        "hypernetwork": frozenset({".pt"}),
+        "hypernetwork": frozenset({".pt", ".safetensors"}),
         "embedding": frozenset({".safetensors", ".pt", ".bin"}) | IMAGE_SUFFIXES,
     }
 )

@@ -214,6 +214,9 @@ class Jobs:
         settings = self.settings().requested(changes)
         self._store.save_settings({name: getattr(settings, name) for name in changes})
         self._worker.preload(settings)
+        if "sd_model_checkpoint" in changes:
+            for kind in ("embedding", "lora", "hypernetwork"):  # their cards say what fits the checkpoint in use
+                self.announce("catalogue", {"kind": kind})
         return settings
 
     # Telling the worker

@@ -91,18 +91,33 @@ def test_every_kind_of_lora_in_the_reference_can_be_used(path: Path) -> None:
 
 
 REFERENCE = json.loads((GOLDEN / "cond.json").read_text())["embeddings"]["loaded"]
-FILES = {name: known for name, known in REFERENCE.items() if not known["file"].endswith(".png")}
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", REFERENCE)
 def test_vectors_and_width_of_embeddings_are_the_references(name: str) -> None:
-    facts = examine("embedding", GOLDEN / "embeddings" / FILES[name]["file"])
-    assert (facts.vectors, facts.width) == (FILES[name]["vectors"], FILES[name]["shape"])
+    # D031
+    facts = examine("embedding", GOLDEN / "embeddings" / REFERENCE[name]["file"])
+    assert (facts.vectors, facts.width) == (REFERENCE[name]["vectors"], REFERENCE[name]["shape"])
+
+
+@pytest.mark.parametrize("name", ["filetext.png", "filestego.png"])
+def test_an_embedding_in_a_picture_has_its_inner_name(name: str) -> None:
+    # D031
+    facts = examine("embedding", GOLDEN / "embeddings" / name)
+    assert REFERENCE[facts.inner_name]["file"] == name
+    assert facts.metadata["step"] == "7"
+
+
+def test_a_picture_without_an_embedding_is_none_and_no_fault() -> None:
+    # D031
+    facts = examine("embedding", GOLDEN / "embeddings/justpreview.png")
+    assert (facts.is_none, facts.error) == (True, None)
 
 
 def test_an_embedding_for_two_encoders_is_of_sdxl() -> None:
     facts = examine("embedding", GOLDEN / "embeddings/xlstyle.safetensors")
-    assert (facts.family, facts.vectors, facts.width) == ("sdxl", 2, 64)
+    # P095: together as wide as what SDXL's cross-attention reads, 768 + 1280 in a full model
+    assert (facts.family, facts.vectors, facts.width) == ("sdxl", 2, 64 + 128)
 
 
 def test_an_embedding_with_two_terms_is_refused() -> None:
@@ -127,6 +142,32 @@ def test_a_checkpoint_wrapped_in_a_training_state_is_known(tmp_path: Path) -> No
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("hypernetworks/*")), ids=lambda path: path.name)
 def test_every_hypernetwork_of_the_reference_can_be_used(path: Path) -> None:
     assert examine("hypernetwork", path).error is None
+
+
+def test_a_hypernetworks_training_is_its_metadata() -> None:
+    # D050
+    notes = examine("hypernetwork", GOLDEN / "hypernetworks/h_elu_drop_last_ln.pt").metadata
+    assert notes == {
+        "step": "10",
+        "name": "h_elu_drop_last_ln",
+        "layer_structure": "1, 1.5, 1.5, 1",
+        "activation_func": "elu",
+        "is_layer_norm": "True",
+        "weight_initialization": "Normal",
+        "activate_output": "False",
+        "use_dropout": "True",
+        "dropout_structure": "0, 0.3, 0.3, 0",
+        "last_layer_dropout": "True",
+    }
+
+
+@pytest.mark.parametrize(
+    ("widths", "family"), [((320, 640, 768, 1280), "sd1"), ((1024,), "sd2"), ((2048,), "sdxl"), ((320, 640), "")]
+)
+def test_a_hypernetworks_family_is_told_by_its_widths(widths: tuple[int, ...], family: str, tmp_path: Path) -> None:
+    # D050
+    layers = {f"{width}.0.linear.0.weight": (2, 2) for width in widths}
+    assert examine("hypernetwork", write_tensors(tmp_path / "a.safetensors", layers)).family == family
 
 
 def test_a_networks_own_notes_are_its_metadata() -> None:

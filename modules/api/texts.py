@@ -1,0 +1,115 @@
+"""The texts of pictures: taken apart, and put into the names of the files that are here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from modules.catalogue import resolve
+from modules.images import read_metadata
+from modules.params import Infotext, Pasted, format_infotext, parse_infotext, request_from_info
+from modules.params.foreign import read_foreign
+from modules.prompt import Style, extract_styles
+
+from .errors import RESPONSES
+from .inputs import PICTURE_BODY, read_body
+from .services import Bound, Services
+
+router = APIRouter(prefix="/tagbrush/v1", tags=["texts"])
+
+Task = Literal["txt2img", "img2img"]
+UNKNOWN_SIZE = (0, 0)
+
+
+class InfotextPayload(BaseModel):
+    text: Annotated[
+        str, Field(max_length=1_000_000, examples=["a lemon\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 128x128"])
+    ]
+    task: Task = "txt2img"
+
+
+class ParsedInfotext(BaseModel):
+    """What a picture's text sets."""
+
+    text: str
+    fields: dict[str, Any] = Field(description="Fields of the request.")
+    settings: dict[str, Any] = Field(description="Options, for override_settings.")
+    changes: dict[str, Any] = Field(description="Those of the options that are not as they are now.")
+    notices: list[str] = Field(description="What could not be used, and what is missing here.")
+    program: str = Field("", description="The program that made the picture, where it is none of A1111's kin.")
+    items: dict[str, Any] = Field({}, description="What else the file says of itself.")
+
+
+@router.post("/infotext/parse", summary="Take a picture's text apart")
+def parse(services: Bound, payload: InfotextPayload) -> ParsedInfotext:
+    """What the text sets: request fields and options. A graph of ComfyUI's is understood too."""
+    items = {"prompt": payload.text, "workflow": payload.text, "parameters": payload.text}
+    foreign = read_foreign(items, UNKNOWN_SIZE) if payload.text.lstrip().startswith("{") else None
+    if foreign is not None:
+        program, info = foreign
+        return _parsed(services, info, format_infotext(info), payload.task, program=program)
+    return _parsed(services, parse_infotext(payload.text), payload.text, payload.task)
+
+
+@router.post(
+    "/infotext/read",
+    responses=RESPONSES,
+    summary="Read a picture's text",
+    openapi_extra=PICTURE_BODY,
+)
+async def read(services: Bound, request: Request, task: Task = "txt2img") -> ParsedInfotext:
+    """The same from a picture's file, sent as the body: of A1111 and its kin, and of other programs (T001)."""
+    data = await read_body(request)
+
+    def work() -> ParsedInfotext:
+        found = read_metadata(data)
+        info = parse_infotext(found.infotext)
+        return _parsed(services, info, found.infotext, task, program=found.program, items=found.items)
+
+    return await run_in_threadpool(work)
+
+
+def _parsed(
+    services: Services,
+    info: Infotext,
+    text: str,
+    task: Task,
+    *,
+    program: str = "",
+    items: Mapping[str, str] | None = None,
+) -> ParsedInfotext:
+    current = services.jobs.settings()
+    pasted = resolve(
+        request_from_info(info, task),
+        info,
+        services.catalogue,
+        current=services.chosen_checkpoint(),
+        keeps_checkpoint=current.disable_weights_auto_swap,
+    )
+    pasted = _with_styles(pasted, services, current.infotext_styles)
+    changes = {name: value for name, value in pasted.settings.items() if getattr(current, name) != value}
+    return ParsedInfotext(
+        text=text,
+        fields=dict(pasted.fields),
+        settings=dict(pasted.settings),
+        changes=changes,
+        notices=list(pasted.notices),
+        program=program,
+        items=dict(items or {}),
+    )
+
+
+def _with_styles(pasted: Pasted, services: Services, mode: str) -> Pasted:
+    """The prompts without the styles that are found in them, and those chosen, as the option says (P072)."""
+    if mode == "Ignore":
+        return pasted
+    styles = [Style(style.name, style.prompt, style.negative_prompt) for style in services.styles.entries()]
+    found = extract_styles(pasted.fields["prompt"], pasted.fields["negative_prompt"], styles)
+    fields = {**pasted.fields, "prompt": found.prompt, "negative_prompt": found.negative_prompt}
+    if mode == "Apply" or (mode == "Apply if any" and found.names):
+        fields["styles"] = list(found.names)
+    return Pasted(fields, pasted.settings, pasted.notices)
