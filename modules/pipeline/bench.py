@@ -92,7 +92,8 @@ class Bench:
         self.clear()
         self.used.hash(checkpoint)
         self.used.hash(vae)
-        self._model = model = self._resources.acquire(checkpoint, vae)
+        with torch.inference_mode(False):  # its weights outlive the job, and are changed in other modes too
+            self._model = model = self._resources.acquire(checkpoint, vae)
         if self._plan.guidance.pad_cond_uncond:  # A1111 keeps what an empty prompt is without any network
             self._empty = self._encode((NOTHING,), stage, Pass.BOTH, {})[0].at(0)[0][1].tokens
         self._applied = load_networks(wording.networks, model, self._resources.networks, self._tell)

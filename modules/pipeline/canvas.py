@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from PIL import Image, ImageOps
 
@@ -55,8 +56,7 @@ class Finished:
     """A result with what the person asked to see beside it."""
 
     image: Image.Image
-    mask: Image.Image | None = None
-    composite: Image.Image | None = None
+    beside: tuple[tuple[Literal["mask", "composite"], Image.Image], ...] = ()
 
 
 def read_canvas(data: bytes, mask: bytes | None, start: Start, width: int, height: int, tell: Tell) -> Canvas:
@@ -101,11 +101,12 @@ def finish(image: Image.Image, canvas: Canvas, inpaint: Inpaint | None) -> Finis
         image = lay_over(drawn, canvas.overlay)
     if canvas.cover is None or inpaint is None:
         return Finished(image)
-    return Finished(
-        image,
-        canvas.cover.convert("RGB") if inpaint.shows_mask else None,
-        mask_composite(drawn, canvas.cover) if inpaint.shows_composite else None,
-    )
+    beside: list[tuple[Literal["mask", "composite"], Image.Image]] = []
+    if inpaint.shows_mask:
+        beside.append(("mask", canvas.cover.convert("RGB")))
+    if inpaint.shows_composite:
+        beside.append(("composite", mask_composite(drawn, canvas.cover)))
+    return Finished(image, tuple(beside))
 
 
 def _whole(picture: Image.Image, start: Start, width: int, height: int) -> Canvas:

@@ -41,6 +41,12 @@ def concat_channels(
     return None
 
 
+def blank_channels(model: Model, latents: torch.Tensor) -> torch.Tensor | None:
+    """The same for (B, C, h, w) latents without a picture."""
+    height, width = (side * GRID for side in latents.shape[-2:])
+    return concat_channels(model, None, batch=len(latents), width=width, height=height)
+
+
 def _masked(model: Model, pixels: torch.Tensor, mask: torch.Tensor | None, weight: float) -> torch.Tensor:
     """(B, 5, h, w): the mask, and the latents of the picture with what it marks made grey, by degrees of `weight`."""
     if mask is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from modules.sampling import Blend
 
 from .bench import Bench
 from .canvas import Canvas
-from .concat import concat_channels
+from .concat import blank_channels, concat_channels
 from .hires import cut_to_size, enlarge_latents, enlarge_pixels, is_latent
 from .plans import Hires, Plan
 from .starting import begin
@@ -31,18 +31,19 @@ class Origin:
     """What keeps the part of the pictures that is not to change."""
 
 
-def from_noise(plan: Plan, bench: Bench, noise: torch.Tensor) -> Origin:
+def from_noise(bench: Bench, noise: torch.Tensor) -> Origin:
     """Nothing but noise (B, 4, h, w)."""
-    size = {"width": plan.first.width, "height": plan.first.height}
-    return Origin(noise, concat=concat_channels(bench.model, None, batch=len(noise), **size))
+    return Origin(noise, concat=blank_channels(bench.model, noise))
 
 
-def from_canvases(plan: Plan, bench: Bench, canvases: Sequence[Canvas], noise: torch.Tensor) -> Origin:
-    """A picture for each row of noise, with its mask."""
+def from_canvases(
+    plan: Plan, bench: Bench, canvases: Sequence[Canvas], noise: torch.Tensor, unvaried: Callable[[], torch.Tensor]
+) -> Origin:
+    """A picture for each row of noise, with its mask; what noise fills the mask is `unvaried`, the seed's own."""
     start, stage = plan.start, plan.first
     assert start is not None
     size = {"width": stage.width, "height": stage.height}
-    beginning = begin(bench.model, canvases, start.inpaint, noise=noise, **size)
+    beginning = begin(bench.model, canvases, start.inpaint, unvaried, **size)
     concat = concat_channels(
         bench.model,
         beginning.source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +36,14 @@ def begin(
     model: Model,
     canvases: Sequence[Canvas],
     inpaint: Inpaint | None,
+    draw_noise: Callable[[], torch.Tensor],
+    *,
     width: int,
     height: int,
-    noise: torch.Tensor | None = None,
 ) -> Beginning:
     """The beginning of a batch, one canvas for each picture; one that occurs twice is encoded once.
 
-    `noise` (B, 4, h, w) is what Fill.NOISE puts under the mask.
+    `draw_noise` gives the (B, 4, h, w) that Fill.NOISE puts under the mask.
     """
     size = (height // GRID, width // GRID)
     encoded = {id(canvas): _latents(model, canvas, size) for canvas in canvases}
@@ -52,8 +53,7 @@ def begin(
         return Beginning(latents, source=source, source_mask=source_mask)
     mask = torch.cat([_latent_mask(canvas.mask, size, inpaint.is_round) for canvas in canvases]).to(latents.device)
     if inpaint.fill is Fill.NOISE:
-        assert noise is not None
-        latents = latents * (1 - mask) + noise.to(latents.device) * mask
+        latents = latents * (1 - mask) + draw_noise().to(latents.device) * mask
     elif inpaint.fill is Fill.NOTHING:
         latents = latents * (1 - mask)
     return Beginning(latents, mask, source, source_mask)

@@ -14,11 +14,12 @@ from modules.sampling import Course, Guidance, GuidanceOptions, Handover, ImageN
 
 from .bench import Bench, Said
 from .canvas import Canvas, Finished, describe_start, finish, read_canvas
+from .concat import blank_channels
 from .courses import draw_noise, plot
 from .infotext import REFINER, Made, describe_picture
 from .origins import Enlarging, Origin, from_canvases, from_noise
 from .pictures import preview_image, to_image, to_pixels
-from .plans import Batch, Hires, Plan, Stage, Wording
+from .plans import Batch, Hires, Plan, Stage, Variation, Wording
 from .ports import Control, FinishedPicture, Reporter, Resources
 
 
@@ -173,6 +174,9 @@ class _Making:
             )
             self.job.made += 1
             self.job.report.picture(picture)
+            for number, (kind, image) in enumerate(finished.beside):
+                index = self.plan.images + len(finished.beside) * picture.index + number
+                self.job.report.picture(replace(picture, index=index, image=image, kind=kind))
 
     def finished(self, image: Image.Image, position: int) -> Finished:
         """The picture in its final colours and place."""
@@ -209,13 +213,14 @@ class _Making:
         """What the first stage starts from."""
         plan, read = self.plan, self.job.resources.read_input
         if plan.start is None:
-            return from_noise(plan, self.bench, noise)
+            return from_noise(self.bench, noise)
         start, size = plan.start, (plan.first.width, plan.first.height)
         mask = read(start.inpaint.mask) if start.inpaint else None
         names = dict.fromkeys(name for name in self.batch.inits if name is not None)
         canvases = {name: read_canvas(read(name), mask, start, *size, self.job.tell) for name in names}
         self.canvases = tuple(canvases[name] for name in self.batch.inits if name is not None)
-        return from_canvases(plan, self.bench, self.canvases, noise)
+        unvaried = draw_noise(replace(plan, variation=Variation()), self.batch, plan.first, self.bench.model)
+        return from_canvases(plan, self.bench, self.canvases, noise, unvaried.first)
 
     def firstpass_pixels(self) -> torch.Tensor | None:
         """(1, 3, H, W): the picture in place of the first stage's."""
@@ -227,13 +232,15 @@ class _Making:
         refiner = stage.refiner
         if refiner is None:
             return None
-        begun_with = self.bench.model.prediction_type
+        variant, prediction = self.bench.model.variant, self.bench.model.prediction_type  # not the model, to let it go
 
         def take() -> Prompted:
             self.bench.mount(refiner.checkpoint, refiner.vae, stage, wording)
             self.effective.add(REFINER)
-            prompted = self.bench.prompted(self.bench.read(wording, stage), origin.concat)
-            if self.bench.model.prediction_type == begun_with:
+            model = self.bench.model
+            concat = origin.concat if model.variant == variant else blank_channels(model, origin.noise)
+            prompted = self.bench.prompted(self.bench.read(wording, stage), concat)
+            if model.prediction_type == prediction:
                 return prompted
             return replace(prompted, view=self.course(stage).view)
 

@@ -167,9 +167,8 @@ def test_mask_and_composite_are_shown_on_request() -> None:
     quiet, asked = start_of(), start_of({"return_mask": True, "return_mask_composite": True}, inpaint_full_res=1)
     canvas = prepare(noise(200, 100), box(200, 100, 20, 20, 60, 60), asked, 64, 64, silent)
     finished = finish(noise(64, 64), canvas, asked.inpaint)
-    assert finished.mask is not None and finished.mask.size == (200, 100)
-    assert finished.composite is not None and finished.composite.size == (200, 100)
-    assert finish(noise(64, 64), canvas, quiet.inpaint).mask is None
+    assert [(kind, image.size) for kind, image in finished.beside] == [("mask", (200, 100)), ("composite", (200, 100))]
+    assert finish(noise(64, 64), canvas, quiet.inpaint).beside == ()
 
 
 def test_a_picture_stretched_as_latents_keeps_its_pixels_and_its_overlay_fits() -> None:

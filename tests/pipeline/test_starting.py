@@ -42,9 +42,9 @@ def begun(model: Model) -> Callable[[dict[str, Any]], Beginning]:
         ]
         canvases *= request.batch_size // len(canvases)
         seeds = [request.seed + index for index in range(request.batch_size)]
-        noise = ImageNoise(seeds, (4, size[1] // 8, size[0] // 8), "CPU").first()
+        noise = ImageNoise(seeds, (4, size[1] // 8, size[0] // 8), "CPU")
         with torch.inference_mode():
-            return begin(model, canvases, start.inpaint, *size, noise)
+            return begin(model, canvases, start.inpaint, noise.first, width=size[0], height=size[1])
 
     return beginning
 
@@ -114,6 +114,6 @@ def test_an_instruct_pix2pix_model_sees_the_vaes_own_latents_and_needs_a_picture
 def test_where_one_picture_of_a_batch_has_no_mask_all_of_it_is_made_anew(model: Model) -> None:
     inpaint = choose_start(Img2ImgRequest(init_images=("x",), mask="y"), Settings()).inpaint
     masked = Canvas(WHITE, mask=Image.new("L", (64, 64)))
-    beginning = begin(model, [masked, Canvas(WHITE)], inpaint, 64, 64)
+    beginning = begin(model, [masked, Canvas(WHITE)], inpaint, lambda: torch.zeros(2, 4, 8, 8), width=64, height=64)
     assert beginning.mask is not None
     assert beginning.mask[0].eq(0).all() and beginning.mask[1].eq(1).all()
