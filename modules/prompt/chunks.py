@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 from .attention import Break, Segment
@@ -59,12 +60,13 @@ def chunk(
     that comma is at most so many tokens back; 0 never does (P082). Embeddings move along, which A1111 forgets.
     """
     words = embeddings if isinstance(embeddings, EmbeddingWords) else embedding_words(embeddings or {}, tokenizer)
+    encode = cache(tokenizer.encode)
     cutter = _Cutter(backtrack)
     for segment in segments:
         if isinstance(segment, Break):
             cutter.cut()
             continue
-        ids = tokenizer.encode(segment.text)
+        ids = encode(segment.text)
         position = 0
         while position < len(ids):
             word = words.at(ids, position)

@@ -206,7 +206,7 @@ def test_sd1_and_sd2_are_told_neither_sizes_nor_a_whole_vector(sd2: Model, token
 @pytest.mark.parametrize("family", ["sdxl", "sdxl_refiner"])
 @pytest.mark.parametrize("text", ["", "[::2]", "[|]"])
 def test_a_negative_prompt_of_nothing_is_zeros_but_for_the_sizes(family: str, text: str, tokenizer: Tokenizer) -> None:
-    # P087: every variant is exactly ''; A1111 hands sgm force_zero_embeddings=["txt"], which zeroes the whole vector too
+    # P087: every variant is exactly ''; A1111 hands sgm force_zero_embeddings=["txt"], so the whole vector too
     micro = Micro(640, 832)
     for got in contexts(make_model(family), tokenizer, text, negative=True, micro=micro):
         assert not got.tokens.any() and not got.pooled.any()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import pickle
 import time
 
@@ -72,24 +73,33 @@ PROMPTS = {
 
 
 def seconds(kind, count, tokenizer):
-    text = "".join(PROMPTS[kind].format(n=n, m=n % 20) for n in range(count))
-    runs = []
-    for _ in range(2):
-        started = time.process_time()
-        first = next(parse_prompt(text, steps=20).texts())
-        chunk(parse_attention(first), tokenizer, {"bad": 2, "bad 1": 3})
-        runs.append(time.process_time() - started)
-    return min(runs)
+    text = "".join(PROMPTS[kind].format(n=n % 997, m=n % 20) for n in range(count))
+    started = time.process_time()
+    first = next(parse_prompt(text, steps=20).texts())
+    chunk(parse_attention(first), tokenizer, {"bad": 2, "bad 1": 3})
+    return time.process_time() - started
+
+
+@pytest.fixture
+def stopwatch(tokenizer):
+    """`seconds`, with the tokeniser read and without collections of the garbage that other tests left."""
+    tokenizer.encode("")
+    gc.disable()
+    yield lambda kind, count: seconds(kind, count, tokenizer)
+    gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["words", "weights", "tags", "commas"])
-def test_ten_thousand_words_are_read_in_half_a_second(kind, tokenizer):
-    tokenizer.encode("")
-    assert seconds(kind, 10_000, tokenizer) < 0.5
+def test_ten_thousand_words_are_read_in_half_a_second(kind, stopwatch):
+    assert min(stopwatch(kind, 10_000) for _ in range(4)) < 0.5
 
 
 @pytest.mark.parametrize("kind", PROMPTS)
-def test_time_grows_with_length_alone_also_for_hostile_text(kind, tokenizer):
-    tokenizer.encode("")
-    # Four times the words: quadratic work would take sixteen times as long.
-    assert seconds(kind, 10_000, tokenizer) < max(8 * seconds(kind, 2_500, tokenizer), 0.05)
+def test_twice_the_words_take_at_most_2_2_times_as_long_also_for_hostile_text(kind, stopwatch):
+    once, twice = [], []
+    for _ in range(20):  # the fastest runs tell the truth; a busy machine needs more of them to show it
+        once.append(stopwatch(kind, 5_000))
+        twice.append(stopwatch(kind, 10_000))
+        if min(twice) <= max(2.2 * min(once), 0.005):
+            return
+    pytest.fail(f"{min(once):.3f} s became {min(twice):.3f} s")

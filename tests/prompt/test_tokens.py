@@ -5,6 +5,7 @@ import unicodedata
 from itertools import pairwise
 
 import ftfy
+import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,20 @@ def test_case_white_space_and_mojibake_do_not_matter():
 
 def test_the_end_marker_can_be_written():
     assert TOKENIZER.encode("<|endoftext|> x") == (EOS, 343)
+
+
+@pytest.mark.parametrize("words", ["cat, ünï don't ", "日本語 ", "x" * 1_999 + " ", "a" * 5_000 + " b! "])
+def test_a_long_text_has_the_tokens_of_its_words(words):
+    times = 60_000 // len(words)
+    assert TOKENIZER.encode(words * times) == TOKENIZER.encode(words) * times
+
+
+def test_ids_are_words_again():
+    assert (
+        TOKENIZER.decode(TOKENIZER.encode("A  Photo, ünï 日本語 (1.5) don't"))
+        == "a photo , ünï 日本語 ( 1 . 5 ) don 't"
+    )
+    assert TOKENIZER.decode(()) == ""
 
 
 def test_counting_is_the_length():
