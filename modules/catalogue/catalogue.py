@@ -37,6 +37,7 @@ PAUSE = 0.1
 HASH_PATIENCE = 2.0
 """Seconds that looking for a file by its hash may take."""
 
+OWN_DIGITS = 12
 LEAST_DIGITS = 8
 """Digits of a hash that tell one file from all others."""
 
@@ -308,12 +309,15 @@ class Catalogue:
         return None
 
     def _is_now_known_as(self, entry: Entry, digits: str, deadline: float) -> bool:
-        """Whether the hash, computed now unless that takes too long, is the one asked for."""
+        """Whether the hash, computed now unless that takes too long, is the one asked for.
+
+        A1111 writes twelve digits of a LoRA's own hash; whoever writes another number of them means the whole file's.
+        """
+        future = self.shorthash(entry) if len(digits) == OWN_DIGITS else self.sha256(entry)
         try:
-            short = self.shorthash(entry).result(max(0.0, deadline - time.monotonic()))
+            return future.result(max(0.0, deadline - time.monotonic())).startswith(digits.lower())
         except (TagbrushError, TimeoutError):
             return False
-        return short.startswith(digits.lower()) or bool(self.has_hash(entry, digits))
 
     def _hashed(self, kind: Kind) -> None:
         if self._refresh(kind, 0):
