@@ -10,7 +10,7 @@ import torch
 from modules.conditioning import Conditioning, EmbeddingMisfit, encode
 from modules.conditioning.emphasis import emphasise
 from modules.models import Model, load
-from modules.prompt import Tokenizer, parse_prompt
+from modules.prompt import BOS, EOS, Tokenizer, parse_prompt
 
 CHECKPOINT = Path(__file__).parents[1] / "data" / "golden" / "model" / "tiny_sd1.safetensors"
 
@@ -113,3 +113,58 @@ def test_repeated_texts_weigh_in_the_mean_as_often_as_they_occur() -> None:
     index = torch.tensor([0, 1, 1, 1])
     spelled = emphasise(states[index], weights[index], torch.ones(4), "Original")
     torch.testing.assert_close(spelled[:2], counted)
+
+
+def test_emphasis_restores_the_mean_over_every_text_of_one_schedule(model: Model, tokenizer: Tokenizer) -> None:
+    # P022: all variants of a prompt influence each other's scale, other prompts do not
+    texts = ("a (cat:1.8)", "a cat")
+    plain, weighted = (
+        torch.stack([context(found) for found in encode(model, prompts, tokenizer=tokenizer, emphasis=mode)])
+        for mode in ("Ignore", "No norm")
+        for prompts in [[parse_prompt(text, steps=4) for text in texts]]
+    )
+    (got,) = encode(model, [parse_prompt("a [(cat:1.8):cat:2]", steps=4)], tokenizer=tokenizer)
+    expected = weighted * (plain.mean() / weighted.mean())
+    torch.testing.assert_close(torch.stack([context(got, 0), context(got, 4)]), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("skip", [1, 2, 3])
+def test_clip_skip_reads_an_earlier_layer_and_keeps_the_final_norm(
+    skip: int, model: Model, tokenizer: Tokenizer
+) -> None:
+    # P086
+    (got,) = encode(model, [parse_prompt("a cat", steps=4)], tokenizer=tokenizer, clip_skip=skip)
+    ids = torch.tensor([[BOS, *tokenizer.encode("a cat"), *(EOS,) * 74]])
+    with torch.no_grad():
+        states = model.text_encoder(ids, output_hidden_states=True).hidden_states
+        expected = model.text_encoder.final_layer_norm(states[-skip])[0]
+    torch.testing.assert_close(context(got), expected, atol=1e-5, rtol=0)
+
+
+def test_what_the_old_way_of_emphasis_cuts_off_is_told_once(model: Model, tokenizer: Tokenizer) -> None:
+    # P024
+    told: list[str] = []
+    prompts = [parse_prompt("cat " * 75 + "(dog)", steps=4), parse_prompt("[a|b]", steps=4)]
+    found = encode(model, prompts, tokenizer=tokenizer, old_emphasis=True, tell=told.append)
+    assert context(found[0]).shape == (77, 64)
+    assert len(told) == 1 and told[0].endswith(": dog")
+
+
+def test_break_within_a_group_is_a_break(model: Model, tokenizer: Tokenizer) -> None:
+    # P047
+    texts = ("red (cat BREAK dog:1.3)", "red (cat:1.3) BREAK (dog:1.3)")
+    one, other = encode(model, [parse_prompt(text, steps=4) for text in texts], tokenizer=tokenizer)
+    assert torch.equal(context(one), context(other)) and len(context(one)) == 2 * 77
+
+
+def test_equal_texts_in_different_parts_are_encoded_once(model: Model, tokenizer: Tokenizer) -> None:
+    # P044
+    (got,) = encode(model, [parse_prompt("b AND a AND a", steps=4)], tokenizer=tokenizer)
+    assert context(got, part=1) is context(got, part=2)
+
+
+def test_a_prompt_with_fewer_chunks_than_its_other_variants_has_empty_ones(model: Model, tokenizer: Tokenizer) -> None:
+    # P080: within one schedule; prompts of different length meet in guidance (P045)
+    (got,) = encode(model, [parse_prompt("[a:b BREAK c:2]", steps=4)], tokenizer=tokenizer)
+    a, nothing = encode(model, [parse_prompt(text, steps=4) for text in ("a", "")], tokenizer=tokenizer)
+    assert torch.equal(context(got, 0), torch.cat([context(a), context(nothing)]))
