@@ -11,9 +11,7 @@ from typing import NamedTuple
 import torch
 
 from modules.catalogue import Entry
-from modules.models import Model, load, with_vae
-
-from .device import free_memory
+from modules.models import Model, free_memory, load, with_vae
 
 File = tuple[str, int, int]
 Tell = Callable[[str], None]

@@ -58,16 +58,6 @@ def memory(device: torch.device) -> tuple[int, int] | None:
     return None
 
 
-def free_memory(device: torch.device) -> None:
-    """Give cached blocks back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "xpu":
-        torch.xpu.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
-
-
 def _why_not(name: str) -> str:
     if name == "cuda" and torch.version.cuda is None and torch.version.hip is None:
         return f"this PyTorch ({torch.__version__}) was built without it."

@@ -7,22 +7,13 @@ import traceback
 
 import torch
 
-from .device import describe, free_memory, memory
+from modules.models import free_memory, is_out_of_memory
+
+from .device import describe, memory
+
+__all__ = ["explain", "is_out_of_memory", "let_go"]
 
 GIB = 2**30
-
-_SAID_BY = (
-    "out of memory",  # MPS, XPU and drivers
-    "can't allocate memory",  # the CPU's allocator on Linux and macOS
-    "not enough memory",  # the CPU's allocator on Windows
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` means that an allocation failed, on whichever device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAID_BY)
 
 
 def explain(device: torch.device) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import torch
 
+from modules.models.memory import free_memory, is_out_of_memory
 from modules.models.model import Model
+from modules.models.strips import decode_in_strips
 from modules.params import TagbrushError
 
 
@@ -18,7 +20,9 @@ class NotANumber(TagbrushError):
 def decode(model: Model, latents: torch.Tensor) -> torch.Tensor:
     """(B, 4, h, w) latents of the UNet's scale -> (B, 3, 8h, 8w) float32 pixels in [0, 1], on the model's device.
 
-    A VAE in half precision that overflows is asked again in float32. Raises NotANumber where even that fails.
+    A VAE in half precision that overflows is asked again in float32 (R004), and one that finds too little memory strip
+    by strip (R005). Raises NotANumber where even float32 gives none, and what the device raises where memory for
+    strips is lacking too.
     """
     scaled = latents.float() / model.scale_factor
     pictures = [_reliably(model, _decode_one, latent[None]) for latent in scaled]
@@ -39,7 +43,14 @@ def encode(model: Model, pixels: torch.Tensor, noise: torch.Tensor | None = None
 
 
 def _decode_one(model: Model, latent: torch.Tensor) -> torch.Tensor:
-    return model.vae.decode(latent).sample
+    try:
+        return model.vae.decode(latent).sample
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # out here nothing holds on to what the failed attempt had computed
+    free_memory(model.device)
+    return decode_in_strips(model.vae, latent)
 
 
 def _encode_one(model: Model, picture: torch.Tensor) -> torch.Tensor:

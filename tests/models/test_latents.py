@@ -103,3 +103,43 @@ def test_encoding_without_noise_is_the_mean(model: Model) -> None:
     assert mean.shape == (1, 4, 8, 8)
     assert mean.dtype is torch.float32
     torch.testing.assert_close(encode(model, pixels, torch.zeros(1, 4, 8, 8)), mean)
+
+
+class Starving(nn.Module):
+    """A VAE that finds too little memory for whole pictures."""
+
+    def __init__(self, vae: nn.Module, error: Exception) -> None:
+        super().__init__()
+        self.vae, self.error, self.asked = vae, error, 0
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("vae"), name)
+
+    def decode(self, latents: torch.Tensor) -> SimpleNamespace:
+        self.asked += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_picture_that_does_not_fit_into_memory_is_decoded_in_strips(model: Model, error: Exception) -> None:
+    """R005."""
+    latents = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0))
+    starving = Starving(model.vae, error)
+    torch.testing.assert_close(decode(replace(model, vae=starving), latents), decode(model, latents), atol=2e-5, rtol=0)
+    assert starving.asked == 2
+
+
+def test_other_errors_of_the_vae_are_not_taken_for_a_lack_of_memory(model: Model) -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        decode(replace(model, vae=Starving(model.vae, RuntimeError("shapes differ"))), torch.zeros(1, 4, 8, 8))
