@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from modules.models.checkpoint import Part
+from modules.models.memory_order import put_channels_last
 from modules.models.upsample import Upsample
 from modules.params import BadFile
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 Module = TypeVar("Module", bound=nn.Module)
+
+ATTENTION = "eager"  # of the text encoders: rounds as A1111's does, and 77 tokens gain nothing from a fused kernel
 
 # What diffusers and transformers raise where a folder's config.json makes no sense.
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -34,6 +37,7 @@ def build_unet(part: Part, *, device: torch.device, dtype: torch.dtype) -> UNet2
     for block in unet.up_blocks:
         if block.upsamplers:
             block.upsamplers = nn.ModuleList(Upsample(upsampler.conv) for upsampler in block.upsamplers)
+    put_channels_last(unet)
     return _filled(unet, part, "UNet", device, dtype)
 
 
@@ -50,6 +54,7 @@ def build_text_encoder(part: Part, *, device: torch.device, dtype: torch.dtype) 
     from transformers import CLIPTextConfig, CLIPTextModel
 
     encoder = _empty(lambda: CLIPTextModel(CLIPTextConfig(**part.config)), part)
+    encoder.set_attn_implementation(ATTENTION)
     _count_positions(encoder.embeddings, device)
     return _filled(encoder, part, "text encoder", device, dtype)
 
@@ -59,6 +64,7 @@ def build_text_encoder_2(part: Part, *, device: torch.device, dtype: torch.dtype
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
     encoder = _empty(lambda: CLIPTextModelWithProjection(CLIPTextConfig(**part.config)), part)
+    encoder.set_attn_implementation(ATTENTION)
     _count_positions(encoder.text_model.embeddings, device)
     return _filled(encoder, part, "second text encoder", device, dtype)
 
