@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
+from pathlib import Path
 
 from modules.api import Page, Services
 from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.engine.config import EngineConfig, worker_command
 from modules.jobs import EventBus, Jobs, JobStore, Supervisor, remove_unsaved
+from modules.params import Settings, read_config
 
 from .options import ROOT, Options
+
+log = logging.getLogger(__name__)
 
 UNSAVED_KEPT = 86_400.0
 """Seconds for which pictures that were not to be saved can still be fetched."""
@@ -41,7 +46,7 @@ def assemble(options: Options) -> Services:
         cwd=ROOT,
         tidy=partial(_tidy, folders),
     )
-    jobs = Jobs(store, bus, supervisor)
+    jobs = Jobs(store, bus, supervisor, _imported(folders.data_dir / "config.json"))
     return Services(
         jobs,
         Catalogue(folders, folders.index),
@@ -49,6 +54,14 @@ def assemble(options: Options) -> Services:
         page=Page(),
         flags=dict(options.flags),
     )
+
+
+def _imported(path: Path) -> Settings:
+    """The settings of an A1111 user's own file; what of it cannot be used is told in the log."""
+    imported = read_config(path)
+    for notice in imported.notices:
+        log.warning("%s", notice)
+    return imported.settings
 
 
 def _tidy(folders: Folders) -> None:

@@ -63,8 +63,10 @@ class WorkerLink(Protocol):
 class Jobs:
     """The queue as its users see it; every method may be called from any thread."""
 
-    def __init__(self, store: JobStore, bus: EventBus, worker: WorkerLink) -> None:
+    def __init__(self, store: JobStore, bus: EventBus, worker: WorkerLink, base: Settings | None = None) -> None:
+        """`base` are the settings where nobody has changed any."""
         self._store, self._bus, self._worker = store, bus, worker
+        self._base = base or Settings()
         self._submitting = threading.Lock()
         self._draw = random.SystemRandom().randrange
 
@@ -201,7 +203,7 @@ class Jobs:
 
     def settings(self) -> Settings:
         """What holds for a job submitted now."""
-        settings = Settings()
+        settings = self._base
         for name, value in self._store.settings().items():
             try:
                 settings = settings.overridden({name: value})

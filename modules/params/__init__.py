@@ -4,6 +4,7 @@ from .completion import complete, parse_version
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
+from .imported import ImportedDefaults, ImportedOptions, read_config, read_ui_config
 from .infotext import Infotext, format_infotext, parse_infotext, quote, split_sizes, unquote
 from .native import DEFAULT_CFG, NATIVE_SIZES, native_size
 from .overrides import describe_overrides, read_overrides
@@ -40,6 +41,8 @@ __all__ = [
     "BadRequest",
     "Group",
     "Img2ImgRequest",
+    "ImportedDefaults",
+    "ImportedOptions",
     "Infotext",
     "Interpolation",
     "Param",
@@ -67,7 +70,9 @@ __all__ = [
     "parse_infotext",
     "parse_version",
     "quote",
+    "read_config",
     "read_overrides",
+    "read_ui_config",
     "request_from_info",
     "request_from_infotext",
     "sampler_and_schedule",

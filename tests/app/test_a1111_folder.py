@@ -32,7 +32,8 @@ TEXTS = {
     "venv/pyvenv.cfg": "version = 3.10.6",
 }
 PICTURES = ("models/Lora/style/ink.preview.png", "embeddings/word.png", "outputs/txt2img-images/2023-01-01/00000-1.png")
-OURS = ("outputs", "tagbrush.db", "tagbrush-index.db", "server.log")
+OURS = ("outputs", "elsewhere", "tagbrush.db", "tagbrush-index.db", "server.log")
+"""What may be written: pictures, also where config.json puts them (D063), and our own files."""
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ def test_nothing_but_outputs_and_our_files_is_altered(served: Served, before: di
     assert served.post("/sdapi/v1/txt2img", request | {"save_images": True})["images"]
     after = state(served.data)
     assert before.items() <= after.items()
+    assert [name for name in after if name.startswith("elsewhere/") and name.endswith(".png")]
     assert [name for name in after.keys() - before.keys() if not name.startswith(OURS)] == []
     assert len([name for name in after.keys() - before.keys() if name.endswith(".png")]) == 1
 
