@@ -26,6 +26,7 @@ class PromptOptions(Group):
     use_old_scheduling: bool = param(
         False, "Old prompt editing timelines", infotext="Old prompt editing timelines", help="as before A1111 1.6"
     )
+    enable_prompt_comments: bool = param(True, "Comments in prompts", help="# hides the rest of its line")
     sd_lora: str = param("None", "LoRA added to every prompt", choices="loras")
     sd_hypernetwork: str = param("None", "Hypernetwork added to every prompt", choices="hypernetworks")
     extra_networks_default_multiplier: float = param(1.0, "Default weight of a card", ge=-10, le=10, ui=(0, 2, 0.01))

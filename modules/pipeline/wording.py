@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modules.catalogue import Catalogue, Entry
 from modules.models import Pass
 from modules.params import Settings, UnknownName
-from modules.prompt import ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt
+from modules.prompt import NetworkTag, ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt
 from modules.sampling import needs_uncond
 
 from .choices import AnyRequest
@@ -112,7 +112,18 @@ class Teller:
             negative=negative,
             hires_steps=self.timeline.hires if hires else None,
             old_schedules=old,
+            always=() if negative else self._always,
+            comments=self.settings.enable_prompt_comments,
         )
+
+    @property
+    def _always(self) -> tuple[NetworkTag, ...]:
+        """The networks that the settings add to every prompt (P061); none where the request leaves networks out."""
+        weight = self.settings.extra_networks_default_multiplier
+        chosen = (("lora", self.settings.sd_lora), ("hypernet", self.settings.sd_hypernetwork))
+        if self.request.disable_extra_networks:
+            return ()
+        return tuple(NetworkTag(kind, name, weight, weight) for kind, name in chosen if name not in ("", "None"))
 
     def _networks(self, prompt: ParsedPrompt, negative: ParsedPrompt) -> tuple[NetworkUse, ...]:
         """Those that the tags name; none where the request leaves them out (P063)."""
