@@ -131,16 +131,21 @@ class Translated:
     sends_images: bool = True
 
 
-def translate(payload: Quirks, task: str, keep_input: Callable[[bytes], str]) -> Translated:
+def translate(
+    payload: Quirks,
+    task: str,
+    keep_input: Callable[[bytes], str],
+    paste: Callable[[str, str], Pasted] = request_from_infotext,
+) -> Translated:
     """The request a payload asks for, what of it was ignored, and what it changes for good.
 
-    `keep_input(bytes)` stores an input picture and gives its id.
+    `keep_input(bytes)` stores an input picture and gives its id; `paste(text, task)` reads a picture's text.
     Raises Unsupported for scripts, NotFound for img2img without a picture, BadPicture for one that is none
     (A1111 answers 500 there; 422 says whose mistake it is), BadRequest and UnknownName for values.
     """
     _refuse_unsupported(payload)
     given = {name: getattr(payload, name) for name in payload.model_fields_set if getattr(payload, name) is not None}
-    pasted = request_from_infotext(payload.infotext, task) if payload.infotext else Pasted({}, {})
+    pasted = paste(payload.infotext, task) if payload.infotext else Pasted({}, {})
     # A1111 leaves the model as it is unless told otherwise, whatever the text says it was made with.
     overrides = {name: value for name, value in pasted.settings.items() if name != "sd_model_checkpoint"}
     overrides |= payload.override_settings or {}

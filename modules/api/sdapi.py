@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 from starlette.concurrency import run_in_threadpool
 
+from modules.catalogue import resolve
 from modules.jobs import Job, JobState
+from modules.params import Pasted, parse_infotext, request_from_info
 
 from . import compat
 from .checks import check_job
@@ -59,12 +62,19 @@ async def img2img(
 
 
 async def _generate(services: Services, payload: compat.Quirks, task: str) -> compat.GenerationAnswer:
-    translated = await run_in_threadpool(compat.translate, payload, task, services.jobs.add_input)
+    paste = partial(_pasted, services)
+    translated = await run_in_threadpool(compat.translate, payload, task, services.jobs.add_input, paste)
     job = await run_in_threadpool(_submit, services, translated)
     job = await _finished(services, job.id)
     if job.state is JobState.FAILED:
         raise JobFailed(job.error or "The job failed without saying why; the server's log has the details.")
     return await run_in_threadpool(compat.answer, translated, job)
+
+
+def _pasted(services: Services, text: str, task: str) -> Pasted:
+    """What a picture's text sets, in the names of the files that are here."""
+    info = parse_infotext(text)
+    return resolve(request_from_info(info, task), info, services.catalogue)
 
 
 def _submit(services: Services, translated: compat.Translated) -> Job:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from modules.catalogue import resolve
 from modules.images import read_metadata
 from modules.params import Infotext, Pasted, format_infotext, parse_infotext, request_from_info
-from modules.params.foreign import read_foreign
+from modules.params.foreign import read_text
 from modules.prompt import Style, extract_styles
 
 from .errors import RESPONSES
@@ -22,7 +22,6 @@ from .services import Bound, Services
 router = APIRouter(prefix="/tagbrush/v1", tags=["texts"])
 
 Task = Literal["txt2img", "img2img"]
-UNKNOWN_SIZE = (0, 0)
 
 
 class InfotextPayload(BaseModel):
@@ -47,12 +46,9 @@ class ParsedInfotext(BaseModel):
 @router.post("/infotext/parse", summary="Take a picture's text apart")
 def parse(services: Bound, payload: InfotextPayload) -> ParsedInfotext:
     """What the text sets: request fields and options. A graph of ComfyUI's is understood too."""
-    items = {"prompt": payload.text, "workflow": payload.text, "parameters": payload.text}
-    foreign = read_foreign(items, UNKNOWN_SIZE) if payload.text.lstrip().startswith("{") else None
-    if foreign is not None:
-        program, info = foreign
-        return _parsed(services, info, format_infotext(info), payload.task, program=program)
-    return _parsed(services, parse_infotext(payload.text), payload.text, payload.task)
+    program, info = read_text(payload.text)
+    text = format_infotext(info) if program else payload.text
+    return _parsed(services, info, text, payload.task, program=program)
 
 
 @router.post(

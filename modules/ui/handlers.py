@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from modules.catalogue import Catalogue, Entry, StyleFiles
+from modules.catalogue import Catalogue, Entry, StyleFiles, resolve
 from modules.images import whole_picture
 from modules.jobs import Jobs
 from modules.params import (
@@ -24,8 +24,10 @@ from modules.params import (
     make_request,
     native_size,
     read_overrides,
+    request_from_info,
     request_from_infotext,
 )
+from modules.params.foreign import read_text
 from modules.prompt import apply_styles
 
 _PICTURE_URL = re.compile(r"/jobs/([\w-]+)/pictures/(\d+)$")
@@ -122,28 +124,20 @@ class Handlers:
     def pasted(self, task: str, text: str) -> tuple[dict[str, Any], dict[str, Any], str]:
         """Fields, settings and a message for a text put into the prompt box; no text means the last picture's.
 
-        Settings that are as in force are left out, except the checkpoint, named where it is to be chosen (I017).
+        Files have the names that they have here; the checkpoint is named where it is to be chosen (I017, I018).
         """
         text = text.strip() or self._last_infotext(task)
         if not text:
             return {}, {}, "Paste a picture's generation parameters into the prompt box first."
-        pasted = request_from_infotext(text, task)
-        settings, notices = dict(pasted.settings), list(pasted.notices)
-        current = self.jobs.settings()
-        model = str(settings.pop("sd_model_checkpoint", "") or "")
-        if model and not current.disable_weights_auto_swap:
-            entry = self.catalogue.find_checkpoint(model)
-            if entry is None:
-                notices.append(f"The checkpoint this was made with ({model}) is not here; the chosen one stays.")
-            else:
-                settings["sd_model_checkpoint"] = entry.relative
-        elif model and not self._is_chosen(model):
-            notices.append(f"This was made with the checkpoint {model}; the chosen one stays.")
-        return dict(pasted.fields), settings, " ".join(notices)
-
-    def _is_chosen(self, model: str) -> bool:
-        entry, chosen = self.catalogue.find_checkpoint(model), self.checkpoint()
-        return entry is not None and chosen is not None and entry.path == chosen.path
+        _, info = read_text(text)
+        found = resolve(
+            request_from_info(info, task),
+            info,
+            self.catalogue,
+            current=self.checkpoint(),
+            keeps_checkpoint=self.jobs.settings().disable_weights_auto_swap,
+        )
+        return dict(found.fields), dict(found.settings), " ".join(found.notices)
 
     def overrides(self, settings: Mapping[str, Any]) -> list[str]:
         """Those settings that differ from the ones in force, as a person reads and removes them (U039)."""

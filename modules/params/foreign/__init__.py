@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..infotext import Infotext
+from ..infotext import Infotext, parse_infotext
 from . import comfyui, fooocus, invokeai, novelai, swarmui
 
 Items = Mapping[str, str]
 Size = tuple[int, int]
+UNKNOWN: Size = (0, 0)
 
 PROGRAMS: Mapping[str, Callable[[Items, Size], Infotext | None]] = {
     "SwarmUI": swarmui.read,
@@ -22,6 +23,15 @@ PROGRAMS: Mapping[str, Callable[[Items, Size], Infotext | None]] = {
     "ComfyUI": comfyui.read,
 }
 """By the name of the program, the surest signs first."""
+
+
+def read_text(text: str) -> tuple[str, Infotext]:
+    """The program that wrote a text ("" for A1111 and its kin), and what it says; graphs of ComfyUI's count too."""
+    if text.lstrip().startswith("{"):
+        found = read_foreign({"prompt": text, "workflow": text, "parameters": text, "invokeai_metadata": text}, UNKNOWN)
+        if found is not None:
+            return found
+    return "", parse_infotext(text)
 
 
 def read_foreign(items: Items, size: Size) -> tuple[str, Infotext] | None:

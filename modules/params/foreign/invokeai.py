@@ -13,7 +13,7 @@ from .values import document, infotext, lora_tag, mapping, number, sequence, sho
 def read(items: Mapping[str, str], size: tuple[int, int]) -> Infotext | None:
     """What a picture of InvokeAI's says; None for another's."""
     said = document(items.get("invokeai_metadata"))
-    if said:
+    if "positive_prompt" in said or "generation_mode" in said:
         return _today(said, size)
     old = document(items.get("sd-metadata"))
     return _early(old, size) if old else None
