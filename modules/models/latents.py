@@ -17,16 +17,18 @@ class NotANumber(TagbrushError):
 
 
 @torch.inference_mode()
-def decode(model: Model, latents: torch.Tensor) -> torch.Tensor:
+def decode(model: Model, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
     """(B, 4, h, w) latents of the UNet's scale -> (B, 3, 8h, 8w) float32 pixels in [0, 1], on the model's device.
 
+    Without `clamp` they are what the VAE gives, a little beyond [0, 1] where the picture is darkest and brightest.
     A VAE in half precision that overflows is asked again in float32 (R004), and one that finds too little memory strip
     by strip (R005). Raises NotANumber where even float32 gives none, and what the device raises where memory for
     strips is lacking too.
     """
     scaled = latents.float() / model.scale_factor
     pictures = [_reliably(model, _decode_one, latent[None]) for latent in scaled]
-    return torch.cat(pictures).div(2).add(0.5).clamp(0, 1)
+    pixels = torch.cat(pictures).div(2).add(0.5)
+    return pixels.clamp(0, 1) if clamp else pixels
 
 
 @torch.inference_mode()

@@ -146,9 +146,9 @@ class Bench:
         )
         return output.float()
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) pixels in [0, 1] of (B, 4, h, w) latents."""
-        return decode(self.model, latents)
+    def decode(self, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
+        """(B, 3, H, W) pixels of (B, 4, h, w) latents, in [0, 1] unless the VAE gives more and `clamp` lets it."""
+        return decode(self.model, latents, clamp=clamp)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 4, h, w) latents of (B, 3, H, W) pixels in [0, 1]."""

@@ -95,7 +95,9 @@ class Enlarging:
         if bench.model.variant == "base":
             return None
         if pixels is None and (plan.mask_weight < 1 or bench.model.variant == "pix2pix"):
-            pixels = bench.decode(latents)
+            pixels = bench.decode(latents, clamp=False)
+        elif pixels is not None and bench.model.variant == "inpaint":
+            pixels = (pixels + 1) / 2  # A1111 takes them for pixels in [-1, 1]; at a weight of 1 none of it shows
         if pixels is not None:
             pixels = pixels.expand(len(latents), -1, -1, -1)
         concat = concat_channels(

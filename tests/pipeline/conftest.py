@@ -156,9 +156,9 @@ def latents(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     decode = bench.decode
 
-    def watched(model: Model, given: torch.Tensor) -> torch.Tensor:
+    def watched(model: Model, given: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
         seen.append(given.clone())
-        return decode(model, given)
+        return decode(model, given, clamp=clamp)
 
     monkeypatch.setattr(bench, "decode", watched)
     return seen
