@@ -76,8 +76,7 @@ class Fitting:
 
 def fit(model: Model, layers: Mapping[str, Layer]) -> Fitting:
     """Where each layer goes that the model has, in a size that fits."""
-    names = layer_names(model)
-    places = {name: (place,) for name, place in names.items()} | fused_names(names)
+    places = {name: (place,) for name, place in layer_names(model).items()} | fused_names(model)
     seats = {}
     for name, layer in layers.items():
         meant = layer_name(name)

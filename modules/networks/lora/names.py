@@ -8,13 +8,13 @@ own name with underscores, which `layer_names` lists for a loaded model under bo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from torch import nn
-
 from modules.models import Model, bare
+from modules.models.places import Place, openclip_places, unet_places
 
+PROJECTION = "text_projection"
 UNET, TEXT_ENCODER, TEXT_ENCODER_2 = "unet", "text_encoder", "text_encoder_2"
 
 
@@ -73,7 +73,7 @@ PREFIXES: tuple[tuple[str, str], ...] = (
         (prefix, TEXT_ENCODER_2)
         for prefix in (
             *("lora_te2_", "lycoris_te2_", "lora_prior_te_", "text_encoder_2_", "lycoris_text_encoder_2_"),
-            *("text_encoders_clip_g_", "conditioner_embedders_1_"),
+            *("text_encoders_clip_g_", "conditioner_embedders_1_", "conditioner_embedders_0_model_"),
         )
     ),
     *(
@@ -138,117 +138,47 @@ def _text_layer(layer: str) -> str:
 def layer_names(model: Model) -> dict[LayerName, str]:
     """Every layer of the model that has a weight: from each name it may have to its dotted name on the model."""
     names: dict[LayerName, str] = {}
-    for network in (UNET, TEXT_ENCODER, TEXT_ENCODER_2):
-        module = bare(model, network)
-        if module is None:
-            continue
-        other_names = _original_unet_names(module) if network == UNET else _openclip_names
-        for name, layer in module.named_modules():
-            if not isinstance(getattr(layer, "weight", None), nn.Parameter):
-                continue
-            dotted = f"{network}.{name}"
-            plain = name.replace(".", "_").removeprefix("text_model_")
-            names[LayerName(network, plain)] = dotted
-            for other in other_names(name):
-                names[LayerName(network, other.replace(".", "_"))] = dotted
+    for network, layers in _layers(model).items():
+        original = _original_names(network, layers)
+        for layer in layers:
+            dotted = f"{network}.{layer}"
+            names[LayerName(network, layer.replace(".", "_").removeprefix("text_model_"))] = dotted
+            place = original[layer]
+            if place.third is None:
+                names[LayerName(network, _flat(place))] = dotted
+            else:
+                names[LayerName(network, IN_PROJ.sub(f"_{'qkv'[place.third]}_proj", _flat(place)))] = dotted
     return names
 
 
-def fused_names(names: Mapping[LayerName, str]) -> dict[LayerName, tuple[str, str, str]]:
+def fused_names(model: Model) -> dict[LayerName, tuple[str, ...]]:
     """What OpenCLIP's attentions keep as one matrix, `in_proj`: the three layers that it is here, in its order."""
-    fused = {}
-    for name in names:
-        if name.network != UNET and name.layer.endswith("_attn_q_proj") and name.layer.startswith("resblocks_"):
-            q, k, v = (names[name._replace(layer=f"{name.layer[:-6]}{part}_proj")] for part in "qkv")
-            fused[name._replace(layer=f"{name.layer[:-6]}in_proj")] = (q, k, v)
-    return fused
+    fused: dict[LayerName, dict[int, str]] = {}
+    for network, layers in _layers(model).items():
+        for layer, place in _original_names(network, layers).items():
+            if place.third is not None:
+                fused.setdefault(LayerName(network, _flat(place)), {})[place.third] = f"{network}.{layer}"
+    return {name: tuple(thirds[third] for third in sorted(thirds)) for name, thirds in fused.items()}
 
 
-PROJECTION = "text_projection"
-OPENCLIP: Mapping[str, str] = {
-    "self_attn.q_proj": "attn.q_proj",
-    "self_attn.k_proj": "attn.k_proj",
-    "self_attn.v_proj": "attn.v_proj",
-    "self_attn.out_proj": "attn.out_proj",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-}
-"""The layers of a block, and what OpenCLIP calls them."""
+def _layers(model: Model) -> dict[str, list[str]]:
+    """The dotted names of the layers that have a weight, by network."""
+    networks = {name: bare(model, name) for name in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}
+    return {
+        name: [layer for layer, module in network.named_modules() if getattr(module, "weight", None) is not None]
+        for name, network in networks.items()
+        if network is not None
+    }
 
 
-def _openclip_names(name: str) -> Iterator[str]:
-    match = re.search(r"encoder\.layers\.(\d+)\.(.+)$", name)
-    if match and match[2] in OPENCLIP:
-        yield f"resblocks.{match[1]}.{OPENCLIP[match[2]]}"
-    elif name.endswith("final_layer_norm"):
-        yield "ln_final"
+def _original_names(network: str, layers: Iterable[str]) -> dict[str, Place]:
+    """Where the weight of each layer lies in the original layout, which is OpenCLIP's for a text encoder."""
+    places = (unet_places if network == UNET else openclip_places)(f"{layer}.weight" for layer in layers)
+    return {weight.removesuffix(".weight"): place for weight, place in places.items()}
 
 
-def _original_unet_names(unet: nn.Module) -> Callable[[str], Iterator[str]]:
-    original = dict(_original_blocks(unet))
-
-    def names(name: str) -> Iterator[str]:
-        for block in _ancestors(name):
-            if block in original:
-                rest = ORIGINAL_RESNET.get(name[len(block) + 1 :], name[len(block) + 1 :])
-                yield ".".join(filter(None, (original[block], rest)))
-
-    return names
-
-
-ORIGINAL_RESNET: Mapping[str, str] = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-"""The layers of a residual block; those of attentions have one name in both systems."""
-
-ORIGINAL_ENDS: Mapping[str, str] = {
-    "conv_in": "input_blocks.0.0",
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-    "conv_norm_out": "out.0",
-    "conv_out": "out.2",
-}
-
-
-def _original_blocks(unet: nn.Module) -> Iterator[tuple[str, str]]:
-    """(diffusers' name, original name) of the UNet's blocks, counted as the original code lists them."""
-    yield from ORIGINAL_ENDS.items()
-    number = 1
-    for down, block in enumerate(unet.down_blocks):
-        for layer in range(len(block.resnets)):
-            yield f"down_blocks.{down}.resnets.{layer}", f"input_blocks.{number}.0"
-            yield f"down_blocks.{down}.attentions.{layer}", f"input_blocks.{number}.1"
-            number += 1
-        if block.downsamplers:
-            yield f"down_blocks.{down}.downsamplers.0.conv", f"input_blocks.{number}.0.op"
-            number += 1
-    for diffusers, original in (("resnets.0", "0"), ("attentions.0", "1"), ("resnets.1", "2")):
-        yield f"mid_block.{diffusers}", f"middle_block.{original}"
-    number = 0
-    for up, block in enumerate(unet.up_blocks):
-        for layer in range(len(block.resnets)):
-            yield f"up_blocks.{up}.resnets.{layer}", f"output_blocks.{number}.0"
-            yield f"up_blocks.{up}.attentions.{layer}", f"output_blocks.{number}.1"
-            number += 1
-        if block.upsamplers:
-            place = 2 if getattr(block, "attentions", None) else 1
-            yield f"up_blocks.{up}.upsamplers.0.conv", f"output_blocks.{number - 1}.{place}.conv"
-
-
-def _ancestors(name: str) -> Iterator[str]:
-    """The dotted name itself and all it lies in: a.b.c, a.b, a."""
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
+def _flat(place: Place) -> str:
+    return _text_layer(place.name.removesuffix(".weight").replace(".", "_"))
 
 
 def _modern_attention(match: re.Match[str]) -> str:
