@@ -252,6 +252,19 @@ def test_a_picture_can_be_made_from_another(engine: Engine, ear: Ear, folders: F
     assert ear.heard(Failed), "inputs are given anew with every job"
 
 
+def test_the_mask_of_an_inpainted_picture_is_shown_and_not_kept_among_the_pictures(
+    engine: Engine, ear: Ear, folders: Folders
+) -> None:
+    for name in ("init128", "mask128"):
+        engine.obey(Input(id=name, data=(GOLDEN / "inputs" / f"{name}.png").read_bytes()))
+    engine.obey(run(task="img2img", init_images=["init128"], mask="mask128", settings={"return_mask": True}))
+    assert ear.heard(Done) == [Done(job_id="job")], ear.heard(Failed)
+    picture, mask = ear.heard(PictureSaved)
+    assert (picture.kind, picture.index, mask.kind, mask.index) == ("picture", 0, "mask", 1)
+    assert Path(picture.path).parent.parent == folders.outputs / "img2img-images"
+    assert Path(mask.path).parent == folders.outputs / "unsaved" / "job"
+
+
 def test_the_checkpoint_is_loaded_ahead_and_once(engine: Engine, ear: Ear) -> None:
     engine.obey(Preload(settings={"sd_model_checkpoint": "tiny_sd1"}))
     assert [said.text for said in ear.heard(Loading)] == ["Loading tiny_sd1", ""]
