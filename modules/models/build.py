@@ -15,6 +15,7 @@ from torch import nn
 from modules.models.checkpoint import Part
 from modules.models.memory_order import put_channels_last
 from modules.models.upsample import Upsample
+from modules.models.vae_attention import attend_as_a1111
 from modules.params import BadFile
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def build_vae(part: Part, *, device: torch.device, dtype: torch.dtype) -> Autoen
     from diffusers import AutoencoderKL
 
     vae = _empty(lambda: AutoencoderKL.from_config(dict(part.config)), part)
+    attend_as_a1111(vae)
     return _filled(vae, part, "VAE", device, dtype)
 
 

@@ -25,9 +25,9 @@ def decode(model: Model, latents: torch.Tensor, *, clamp: bool = True) -> torch.
     by strip (R005). Raises NotANumber where even float32 gives none, and what the device raises where memory for
     strips is lacking too.
     """
-    scaled = latents.float() / model.scale_factor
+    scaled = latents.float() * (1 / model.scale_factor)  # in this order: rounded as A1111 rounds
     pictures = [_reliably(model, _decode_one, latent[None]) for latent in scaled]
-    pixels = torch.cat(pictures).div(2).add(0.5)
+    pixels = (torch.cat(pictures) + 1) / 2
     return pixels.clamp(0, 1) if clamp else pixels
 
 
