@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
 from modules.jobs import WorkerStatus
-from modules.params import SAMPLERS, SCHEDULES, Img2ImgRequest, Settings, Txt2ImgRequest
+from modules.params import SAMPLERS, SCHEDULES, Img2ImgRequest, Settings, Txt2ImgRequest, read_ui_config
 
 from .checks import check_checkpoint
 from .errors import RESPONSES
@@ -34,6 +34,9 @@ class Parameters(BaseModel):
     settings: dict[str, Any]
     samplers: list[str]
     schedules: list[str]
+    defaults: dict[str, dict[str, Any]] = Field(
+        description="What the controls of a task begin with in place of the schema's default: A1111's ui-config.json."
+    )
 
 
 @router.get("/status", summary="How far the program has come up")
@@ -42,14 +45,16 @@ def status(services: Bound) -> Status:
 
 
 @router.get("/parameters", summary="Every parameter")
-def parameters() -> Parameters:
+def parameters(services: Bound) -> Parameters:
     """The page draws its controls and settings from this."""
+    begun = read_ui_config(services.catalogue.folders.data_dir / "ui-config.json")
     return Parameters(
         txt2img=Txt2ImgRequest.model_json_schema(),
         img2img=Img2ImgRequest.model_json_schema(),
         settings=Settings.model_json_schema(),
         samplers=[sampler.name for sampler in SAMPLERS],
         schedules=[schedule.label for schedule in SCHEDULES],
+        defaults={"txt2img": dict(begun.txt2img), "img2img": dict(begun.img2img)},
     )
 
 

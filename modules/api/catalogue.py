@@ -175,7 +175,7 @@ def card(entry: Entry, checkpoint: Entry | None = None) -> Card:
         error=entry.error,
         skipped=misfit(entry, checkpoint) if checkpoint else None,
         variant=entry.facts.variant,
-        prediction=entry.facts.prediction,
+        prediction=entry.prediction,
         missing=list(entry.facts.missing),
     )
 

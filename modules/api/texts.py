@@ -80,7 +80,7 @@ def _parsed(
 ) -> ParsedInfotext:
     current = services.jobs.settings()
     pasted = resolve(
-        request_from_info(info, task),
+        request_from_info(info, task, backcompat=current.auto_backcompat),
         info,
         services.catalogue,
         current=services.chosen_checkpoint(),

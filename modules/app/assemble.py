@@ -29,6 +29,7 @@ def assemble(options: Options) -> Services:
         models_dir=options.models_dir,
         ckpt_dir=options.ckpt_dir,
         vae_dir=options.vae_dir,
+        vae_path=options.vae_path,
         lora_dir=options.lora_dir,
         hypernetwork_dir=options.hypernetwork_dir,
         embeddings_dir=options.embeddings_dir,

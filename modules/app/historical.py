@@ -38,6 +38,6 @@ IGNORED_WITH_VALUE = (
     "opt-sub-quad-q-chunk-size", "precision", "realesrgan-models-path", "scunet-models-path",
     "sub-quad-chunk-threshold", "sub-quad-kv-chunk-size", "sub-quad-q-chunk-size", "subpath",
     "swinir-models-path", "textual-inversion-templates-dir", "theme", "timeout-keep-alive", "ui-config-file",
-    "ui-settings-file", "vae-path",
+    "ui-settings-file",
 )  # fmt: skip
 """Flags with a value."""

@@ -46,6 +46,7 @@ class Options:
     embeddings_dir: Path | None = None
     hypernetwork_dir: Path | None = None
     vae_dir: Path | None = None
+    vae_path: Path | None = None
     styles_files: tuple[Path, ...] = ()
     device: str = "auto"
     page: bool = True
@@ -94,6 +95,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         embeddings_dir=_folder(arguments.embeddings_dir),
         hypernetwork_dir=_folder(arguments.hypernetwork_dir),
         vae_dir=_folder(arguments.vae_dir),
+        vae_path=_folder(arguments.vae_path),
         styles_files=tuple(path.expanduser().absolute() for path in arguments.styles_file),
         device=_device(arguments),
         page=not arguments.nowebui,
@@ -161,6 +163,7 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
     add("--embeddings-dir", type=Path, metavar="DIR", help="another with embeddings")
     add("--hypernetwork-dir", type=Path, metavar="DIR", help="another with hypernetworks")
     add("--vae-dir", type=Path, metavar="DIR", help="another with VAEs")
+    add("--vae-path", type=Path, metavar="FILE", help="a VAE for every checkpoint, whatever is chosen otherwise")
     add("--styles-file", type=Path, action="append", default=[], metavar="FILE",
         help="styles instead of DATA_DIR/styles.csv; a pattern (styles/*.csv) too, and several times")  # fmt: skip
 

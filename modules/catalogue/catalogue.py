@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modules.params import TagbrushError
+from modules.params import BadFile, TagbrushError
 
 from .checkpoints import match_checkpoint
 from .entries import KINDS, Entry, Facts, Kind
@@ -142,6 +142,16 @@ class Catalogue:
             return found[:1]
 
         return next(iter(self._looked_up("checkpoint", look_up)), None)
+
+    def fixed_vae(self) -> Entry | None:
+        """The VAE that the command line sets for every checkpoint (D021). Raises BadFile where its file is gone."""
+        path = self.folders.vae_path
+        if path is None:
+            return None
+        place = stamp(path)
+        if place is None:
+            raise BadFile(path, f"is not in {path.parent}. Give --vae-path a VAE that exists, or leave the flag out.")
+        return Entry("vae", path, path.parent, path.name, path.stem, path.stem, place.size, place.mtime_ns)
 
     def vae_beside(self, checkpoint: Entry) -> Entry | None:
         """The VAE with the checkpoint's exact stem (D021): beside it, else in the VAE folders."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
-from .families import Family, Prediction, Variant
+from .families import SIZE_OF_PREDICTION, Family, Prediction, Variant
+from .sidecars import PREDICTION
 
 Kind = Literal["checkpoint", "vae", "lora", "hypernetwork", "embedding"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+_PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "v": "v"}
 _DECLARED_FAMILIES: Mapping[str, Family] = {"SD1": "sd1", "SD2": "sd2", "SDXL": "sdxl"}
 
 
@@ -95,8 +97,15 @@ class Entry:
         return _DECLARED_FAMILIES.get(str(self.sidecar.get("sd version", "")), self.facts.family)
 
     @property
+    def prediction(self) -> Prediction | None:
+        """What a checkpoint predicts, as its configuration or the file itself says; None where nothing tells."""
+        return _PREDICTIONS.get(str(self.sidecar.get(PREDICTION)), self.facts.prediction)
+
+    @property
     def native_size(self) -> tuple[int, int] | None:
-        """Width and height that a checkpoint was made for, if it says so."""
+        """Width and height that a checkpoint was made for, if it says so, or shows it by what it predicts."""
+        if self.facts.native_size is None and self.family == "sd2" and self.prediction is not None:
+            return SIZE_OF_PREDICTION[self.prediction]
         return self.facts.native_size
 
     @property

@@ -24,6 +24,8 @@ class Folders:
     embeddings: tuple[Path, ...]
     styles: tuple[Path, ...] = ()
     """Files of styles, and patterns such as `styles/*.csv`."""
+    vae_path: Path | None = None
+    """A VAE for every checkpoint, whatever is chosen otherwise (D021)."""
 
     @property
     def outputs(self) -> Path:
@@ -64,6 +66,7 @@ class Folders:
         hypernetwork_dir: Path | None = None,
         embeddings_dir: Path | None = None,
         styles_files: Iterable[Path] = (),
+        vae_path: Path | None = None,
     ) -> Folders:
         """The folders that the command line's arguments mean; `shipped` is the folder of the program itself.
 
@@ -88,6 +91,7 @@ class Folders:
             hypernetworks=places(hypernetwork_dir, "hypernetworks"),
             embeddings=_unique([*words, data / "embeddings", _absolute(shipped) / "embeddings"]),
             styles=_unique(map(_absolute, styles)),
+            vae_path=_absolute(vae_path) if vae_path else None,
         )
 
 

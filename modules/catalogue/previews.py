@@ -81,4 +81,6 @@ def _picture(data: bytes) -> Preview | None:
             return Preview(data, media_type)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return Preview(data, "image/webp")
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return Preview(data, "image/avif")
     return None

@@ -23,8 +23,10 @@ SUFFIXES: Mapping[Kind, frozenset[str]] = MappingProxyType(
         "embedding": frozenset({".safetensors", ".pt", ".bin"}) | IMAGE_SUFFIXES,
     }
 )
-PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
 SIDECAR_ENDINGS = (".json", ".txt", ".description.txt")
+CONFIGURATION = ".yaml"
+"""The training configuration beside a checkpoint, which goes before what its tensors show (D014)."""
 
 _PREVIEW_ENDINGS = tuple(ending for suffix in PREVIEW_SUFFIXES for ending in (suffix, f".preview{suffix}"))
 _VAE_ENDINGS = tuple(f".vae{suffix}" for suffix in SUFFIXES["vae"])
@@ -165,7 +167,7 @@ def _files(kind: Kind, root: Path, listing: _Listing, wanted: Callable[[str], bo
             relative=f"{listing.prefix}{name}",
             created_ns=_created_ns(status),
             preview=_first(beside, stem, _PREVIEW_ENDINGS),
-            sidecars=_all(beside, stem, SIDECAR_ENDINGS),
+            sidecars=_all(beside, stem, (*SIDECAR_ENDINGS, *((CONFIGURATION,) if kind == "checkpoint" else ()))),
         )
     if kind == "checkpoint":
         yield from _model_folders(root, listing)

@@ -1,8 +1,9 @@
-"""Sidecars: what a person, or the site a file came from, wrote beside it (D061)."""
+"""Sidecars: what a person wrote beside a file (D061), and a checkpoint's training configuration (D014)."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,15 @@ from .texts import sendable
 
 MAX_SIDECAR_BYTES = 1_000_000
 
+PREDICTION = "tagbrush.prediction"
+"""What a configuration says that a checkpoint predicts."""
+
+# One line is all that cards need of the file; YAML's own reader could be led to build gigabytes from a page.
+_PARAMETERIZATION = re.compile(r"""^\s{0,40}parameterization:\s{0,10}["']?(v|eps)\b""", re.MULTILINE)
+
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """The entries of `name.json`, or `name.txt` as a description; empty if it is neither.
+    """The entries of `name.json`, `name.txt` as a description, or the prediction type in `name.yaml`; else empty.
 
     A sidecar never stops anything: one that is damaged or of another tool's making reads as empty.
     """
@@ -22,6 +29,9 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         return {}
     if path.suffix.lower() == ".txt":
         return {"description": text.strip()} if text.strip() else {}
+    if path.suffix.lower() == ".yaml":
+        found = _PARAMETERIZATION.search(text)
+        return {PREDICTION: "v" if found[1] == "v" else "epsilon"} if found else {}
     try:
         value = sendable(json.loads(text))
     except (ValueError, RecursionError):

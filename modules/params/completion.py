@@ -44,10 +44,11 @@ _OLD_SIDE, _OLD_STEP = 512, 64
 Version = tuple[int, int, int, int]
 
 
-def complete(info: Infotext) -> Infotext:
+def complete(info: Infotext, *, backcompat: bool = True) -> Infotext:
     """The text with every key that A1111 1.10 finds in it: sizes in two, defaults, old spellings in today's.
 
-    Keys of old versions' networks become tags at the end of the prompt.
+    Keys of old versions' networks become tags at the end of the prompt. `backcompat` adds what an old version did
+    otherwise.
     """
     fields = split_sizes(info.fields)
     prompt = info.prompt + _hypernetwork_tag(fields) + _addnet_tags(fields)
@@ -57,7 +58,8 @@ def complete(info: Infotext) -> Infotext:
     if fields["FP8 weight"] != ABSENT["FP8 weight"]:
         fields.setdefault("Cache FP16 weight for LoRA", "False")
     fields |= _old_hires(fields)
-    fields |= _of_old_version(fields, prompt)
+    if backcompat:
+        fields |= _of_old_version(fields, prompt)
     return Infotext(prompt, info.negative_prompt, MappingProxyType(fields))
 
 

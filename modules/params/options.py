@@ -30,6 +30,7 @@ class PromptOptions(Group):
     sd_lora: str = param("None", "LoRA added to every prompt", choices="loras")
     sd_hypernetwork: str = param("None", "Hypernetwork added to every prompt", choices="hypernetworks")
     extra_networks_default_multiplier: float = param(1.0, "Default weight of a card", ge=-10, le=10, ui=(0, 2, 0.01))
+    auto_backcompat: bool = param(True, "Read a text of an old A1111 as that version made its pictures")
     infotext_styles: str = param(
         "Apply if any",
         "Styles in a pasted text",

@@ -69,9 +69,9 @@ def request_from_infotext(text: str, task: str = "txt2img") -> Pasted:
     return request_from_info(parse_infotext(text), task)
 
 
-def request_from_info(info: Infotext, task: str = "txt2img") -> Pasted:
-    """As `request_from_infotext`, of a text that is read already."""
-    whole = complete(info)
+def request_from_info(info: Infotext, task: str = "txt2img", *, backcompat: bool = True) -> Pasted:
+    """As `request_from_infotext`, of a text that is read already; `backcompat` as in `complete`."""
+    whole = complete(info, backcompat=backcompat)
     fields: dict[str, Any] = {"prompt": whole.prompt, "negative_prompt": whole.negative_prompt}
     if not info.fields:
         return Pasted(fields, {})

@@ -60,9 +60,12 @@ def choose_vae(
 ) -> Entry | None:
     """The VAE to use in place of the checkpoint's own; None is its own (D021, D022).
 
-    The setting decides, unless it is automatic or gives way to what the checkpoint's card names. Then the card does,
-    then a file beside the checkpoint, and the setting again. Where a file is gone it is as `choose_checkpoint` says.
+    The command line's VAE goes before all. Then the setting decides, unless it is automatic or gives way to what the
+    checkpoint's card names; then the card does, then a file beside the checkpoint, and the setting again. Where a file
+    is gone it is as `choose_checkpoint` says.
     """
+    if fixed := catalogue.fixed_vae():
+        return fixed
     is_open = settings.sd_vae in ("", AUTOMATIC)
     if not is_open and settings.sd_vae_overrides_per_model_preferences:
         found = _set_vae(request, settings.sd_vae, catalogue, tell)

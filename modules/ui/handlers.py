@@ -130,12 +130,13 @@ class Handlers:
         if not text:
             return {}, {}, "Paste a picture's generation parameters into the prompt box first."
         _, info = read_text(text)
+        settings = self.jobs.settings()
         found = resolve(
-            request_from_info(info, task),
+            request_from_info(info, task, backcompat=settings.auto_backcompat),
             info,
             self.catalogue,
             current=self.checkpoint(),
-            keeps_checkpoint=self.jobs.settings().disable_weights_auto_swap,
+            keeps_checkpoint=settings.disable_weights_auto_swap,
         )
         return dict(found.fields), dict(found.settings), " ".join(found.notices)
 

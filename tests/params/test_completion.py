@@ -101,6 +101,13 @@ def test_a_text_of_an_old_version_implies_what_that_version_did(version: str, ke
     assert (complete(parse_infotext(text)).fields.get(key) == "True") == implied
 
 
+def test_old_versions_imply_nothing_where_that_is_not_wanted() -> None:
+    # I016: auto_backcompat
+    info = parse_infotext("a [b]\nSteps: 20, Sampler: DDIM, CFG scale: 7, Version: v1.5.0")
+    assert "Pad conds v0" in complete(info).fields
+    assert "Pad conds v0" not in complete(info, backcompat=False).fields
+
+
 def test_an_old_version_implies_nothing_where_it_makes_no_difference() -> None:
     # I016
     found = complete(parse_infotext("a b\nSteps: 20, Sampler: Euler, CFG scale: 7, Version: v1.5.0")).fields
