@@ -42,9 +42,11 @@ class Embedding:
         return sum(vectors.nbytes for vectors in self.vectors.values())
 
     def fitted(self, model: Model) -> Mapping[str, torch.Tensor]:
-        """The vectors, float32, by text encoder. Raises NetworkMisfit unless they are of the model's widths."""
+        """The vectors, float32, by text encoder. Raises NetworkMisfit unless they are of the model's widths (P095)."""
         own = {encoder: vectors.shape[1] for encoder, vectors in self.vectors.items()}
         widths = _widths(model)
+        if model.family == "sdxl_refiner" and own.get(CLIP_G) == widths.get(CLIP_G):
+            return {CLIP_G: self.vectors[CLIP_G].float()}  # it reads with the second of SDXL's encoders alone
         if own != widths:
             because = f"its vectors have {_shown(own)} numbers each, the model's have {_shown(widths)}"
             raise NetworkMisfit(self.name, made_for=_family(own), model=model.family, because=because)

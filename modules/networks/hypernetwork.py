@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from modules.models import ContextPatch, Model, Pass, bare, read_pickled
+from modules.models import ContextPatch, Model, Pass, Weights, bare, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
 from modules.networks.families import CONTEXT_WIDTHS
 from modules.networks.tensors import Identity, identity, owned
@@ -23,7 +23,8 @@ from modules.params import BadFile
 Activation = Callable[[torch.Tensor], torch.Tensor]
 MAX_LAYERS = 64
 OLD_NAMES: Mapping[str, str] = MappingProxyType({"linear1": "linear.0", "linear2": "linear.1"})
-KEY = re.compile(r"linear\.(\d+)\.(weight|bias)")
+KEY = re.compile(r"linear\.(\d{1,4})\.(weight|bias)")
+FOLDED = re.compile(r"(\d{1,5})\.([01])\.(.+)")
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {
@@ -122,9 +123,9 @@ class Hypernetwork:
 
 
 def load_hypernetwork(path: Path) -> Hypernetwork:
-    """The hypernetwork in a `.pt` file of A1111's layout, whatever its structure. Raises BadFile."""
+    """The hypernetwork in a `.pt` or `.safetensors` file of A1111's layout, whatever its structure. Raises BadFile."""
     file = identity(path)
-    content = read_pickled(path)
+    content = _unfolded(read_weights(path)) if path.suffix.lower() == ".safetensors" else read_pickled(path)
     widths = [key for key in content if type(key) is int] if isinstance(content, Mapping) else []
     if not widths:
         raise BadFile(path, "is no hypernetwork: it has no modules by width. Check what kind of file it is.")
@@ -138,6 +139,24 @@ def load_hypernetwork(path: Path) -> Hypernetwork:
         bends=MappingProxyType(bends),
         nbytes=sum(step.weight.nbytes + step.bias.nbytes for step in steps),
     )
+
+
+def _unfolded(weights: Weights) -> dict[Any, Any]:
+    """What a `.pt` file would hold, from tensors named `<width>.<0 for keys, 1 for values>.<layer>` and metadata."""
+    pairs: dict[Any, Any] = {}
+    for key, tensor in weights.tensors.items():
+        match = FOLDED.fullmatch(key)
+        if match is None:
+            raise BadFile(
+                weights.path, f"has the layer {key!r}, which no hypernetwork has. Check what kind of file it is."
+            )
+        pairs.setdefault(int(match[1]), ({}, {}))[int(match[2])][match[3]] = tensor
+    notes: dict[Any, Any] = dict(weights.metadata)
+    if "activate_output" in notes:
+        notes["activate_output"] = notes["activate_output"].strip().lower() not in ("false", "0", "none", "")
+    if notes.get("activation_func", "").strip() in ("None", ""):
+        notes.pop("activation_func", None)
+    return notes | pairs
 
 
 def _activation(path: Path, content: Mapping[Any, Any]) -> Activation | None:

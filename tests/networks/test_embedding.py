@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from modules.models import Model
+from modules.models import Model, load
 from modules.networks import NetworkMisfit, load_embedding
 from modules.params import BadFile
+from tests.models.small import FAMILIES, write
 
 from .conftest import GOLDEN
 
@@ -50,6 +51,37 @@ def test_an_sdxl_embedding_on_an_sd1_model_says_what_it_was_made_for(tmp_path: P
     save_file({"clip_l": torch.zeros(1, 768), "clip_g": torch.zeros(1, 1280)}, path)
     with pytest.raises(NetworkMisfit, match="xl: made for SDXL, this is an SD 1 model"):
         load_embedding(path).fitted(model)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
+    """Small models of the other families."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("sd2", "sdxl", "sdxl_refiner"):
+        write(folder / f"{name}.safetensors", FAMILIES[name])
+    return {path.stem: load(path) for path in folder.iterdir()}
+
+
+def test_widths_are_those_of_the_models_encoders(others: dict[str, Model], tmp_path: Path) -> None:
+    """P095: what one model skips another takes, and the same file is tried again with each."""
+    save_file({"emb_params": torch.ones(2, 64)}, tmp_path / "wide.safetensors")
+    save_file({"clip_l": torch.ones(2, 32), "clip_g": torch.ones(2, 64)}, tmp_path / "pair.safetensors")
+    wide, pair = (load_embedding(tmp_path / f"{name}.safetensors") for name in ("wide", "pair"))
+    fitted = {}
+    for name, model in others.items():
+        for embedding in (wide, pair):
+            try:
+                fitted[name, embedding.name] = set(embedding.fitted(model))
+            except NetworkMisfit:
+                fitted[name, embedding.name] = set()
+    assert fitted == {
+        ("sd2", "wide"): {"clip_l"},
+        ("sd2", "pair"): set(),
+        ("sdxl", "wide"): set(),
+        ("sdxl", "pair"): {"clip_l", "clip_g"},
+        ("sdxl_refiner", "wide"): set(),
+        ("sdxl_refiner", "pair"): {"clip_g"},
+    }
 
 
 def test_an_embedding_longer_than_a_prompt_is_refused(tmp_path: Path) -> None:

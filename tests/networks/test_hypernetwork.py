@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from modules.models import Model, Pass, patched
 from modules.networks import Hypernetwork, NetworkMisfit, load_hypernetwork
@@ -89,6 +90,35 @@ def test_another_familys_hypernetwork_says_so(tmp_path: Path, model: Model) -> N
     read = load_hypernetwork(saved(tmp_path / "wide.pt", {1024: (state, state), "name": "wide"}))
     with pytest.raises(NetworkMisfit, match=r"wide: made for SD 2, this is an SD 1 model .*1024.*64"):
         read.patches(dataclasses.replace(model, family="sd1"))
+
+
+def folded(path: Path, name: str) -> Path:
+    """A `.pt` hypernetwork as safetensors: layers in the names of its tensors, remarks in its header."""
+    content = torch.load(GOLDEN / "hypernetworks" / f"{name}.pt", weights_only=True)
+    tensors, remarks = {}, {}
+    for key, value in content.items():
+        if isinstance(key, int):
+            tensors |= {f"{key}.{side}.{layer}": t for side in (0, 1) for layer, t in value[side].items()}
+        else:
+            remarks[key] = str(value)
+    save_file(tensors, path, remarks)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (GOLDEN / "hypernetworks").glob("*.pt")))
+def test_the_same_in_safetensors_bends_the_same(name: str, tmp_path: Path, model: Model) -> None:
+    other = load_hypernetwork(folded(tmp_path / f"{name}.safetensors", name))
+    by_width = {patch.width: patch for patch in other.patches(model, 0.8)}
+    for wanted in hypernetwork(name).patches(model, 0.8):
+        patch, context = by_width.pop(wanted.width), torch.randn(1, 7, wanted.width)
+        assert torch.equal(patch.keys(context), wanted.keys(context))
+        assert torch.equal(patch.values(context), wanted.values(context))
+    assert not by_width
+
+
+def test_a_lora_in_the_folder_of_hypernetworks_is_refused() -> None:
+    with pytest.raises(BadFile, match="which no hypernetwork has"):
+        load_hypernetwork(GOLDEN / "lora" / "lin.safetensors")
 
 
 @pytest.mark.parametrize(
