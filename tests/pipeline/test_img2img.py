@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from modules.catalogue import Entry
 from modules.images import BadPicture
+from modules.models import Model, load
+from modules.params import TagbrushError
 from modules.pipeline import FinishedPicture, Plan, generate
+from tests.models.small import FAMILIES, write
 
 from .conftest import Person, Worker
 
@@ -24,6 +28,11 @@ class Desk(Worker):
     """A worker with pictures of its own."""
 
     inputs: dict[str, bytes] = field(default_factory=dict)
+    only: Model | None = None
+    """The model that is always at hand, in place of the checkpoints."""
+
+    def acquire(self, checkpoint: Entry, vae: Entry | None) -> Model:
+        return self.only or super().acquire(checkpoint, vae)
 
     def read_input(self, input_id: str) -> bytes:
         return self.inputs[input_id]
@@ -64,10 +73,17 @@ INPUTS = {"picture": file_of(PICTURE), "other": file_of(OTHER), "mask": file_of(
 def redraw(worker: Worker, make_plan: Callable[..., Plan]) -> Redraw:
     """Plans and makes a picture from "picture"; `inputs` are more stored pictures by id."""
 
-    def drawn(inputs: dict[str, bytes] | None = None, person: Person | None = None, **fields: Any) -> Person:
-        desk = Desk(**vars(worker), inputs=INPUTS | (inputs or {}))
+    def drawn(
+        inputs: dict[str, bytes] | None = None,
+        person: Person | None = None,
+        model: Model | None = None,
+        task: str = "img2img",
+        **fields: Any,
+    ) -> Person:
+        desk = Desk(**vars(worker), inputs=INPUTS | (inputs or {}), only=model)
         person = person or Person()
-        asked = {"task": "img2img", "init_images": ["picture"], "denoising_strength": 0.8} | fields
+        started = {"init_images": ["picture"]} if task == "img2img" else {}
+        asked = {"task": task, "denoising_strength": 0.8} | started | fields
         generate(make_plan(**asked), desk, person, person)
         return person
 
@@ -232,3 +248,31 @@ def test_each_resize_mode_makes_a_picture_of_the_asked_size(redraw: Redraw) -> N
     made = [redraw(inputs, init_images=["wide"], resize_mode=mode).pictures[0] for mode in range(4)]
     assert {picture.image.size for picture in made} == {(64, 64)}
     assert not any(same(one, other) for index, one in enumerate(made) for other in made[:index])
+
+
+@pytest.fixture(scope="module")
+def editing(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A small instruct-pix2pix model."""
+    path = tmp_path_factory.mktemp("models") / "editing.safetensors"
+    write(path, FAMILIES["sd1_pix2pix"])
+    return load(path)
+
+
+def test_an_instruct_pix2pix_model_keeps_to_the_picture_as_closely_as_asked(redraw: Redraw, editing: Model) -> None:
+    """U021: Image CFG, 1.5 where nothing is said."""
+    drawn = {scale: redraw(model=editing, image_cfg_scale=scale).pictures[0] for scale in (None, 1.0, 1.5, 2.0)}
+    assert np.array_equal(pixels(drawn[None].image), pixels(drawn[1.5].image))
+    assert not np.array_equal(pixels(drawn[1.0].image), pixels(drawn[1.5].image))
+    assert not np.array_equal(pixels(drawn[2.0].image), pixels(drawn[1.5].image))
+    assert "Image CFG scale: 1.5" in drawn[None].infotext
+
+
+def test_an_instruct_pix2pix_model_inpaints_too(redraw: Redraw, editing: Model) -> None:
+    made = redraw(model=editing, mask="mask", mask_blur=0).pictures[0]
+    outside = pixels(MASK) == 0
+    assert np.array_equal(pixels(made.image)[outside], pixels(PICTURE)[outside])
+
+
+def test_an_instruct_pix2pix_model_asks_for_a_picture(redraw: Redraw, editing: Model) -> None:
+    with pytest.raises(TagbrushError, match=r"instruct-pix2pix.*img2img"):
+        redraw(model=editing, task="txt2img")
