@@ -15,6 +15,10 @@ from typing import TypeAlias
 # Groups inside this many others are plain text; it keeps the recursion over a parsed prompt shallow.
 MAX_DEPTH = 100
 
+# Characters of all the texts of a schedule together. What people write needs some thousands; a prompt of a million
+# characters that changes ten thousand times would fill the memory.
+MAX_EXPANDED = 20_000_000
+
 _TOKEN = re.compile(r"\\.|[^\\\[\]():|]+|[\[\]():|]|(?P<broken>\\)")
 _NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
 _CLOSES = {")": "(", "]": "["}
@@ -78,15 +82,19 @@ def schedule(text: str, steps: int, *, hires_steps: int | None = None, old: bool
     """The texts of one pass in order, at least one; the last is until its end. See `Timeline` for the arguments.
 
     A bracket that fits no rule is plain text. A `|` outside alternation, or a backslash at the end of a line, makes
-    the whole prompt plain text, as in A1111 (P037). Equal neighbours stay apart: emphasis averages over all of them.
+    the whole prompt plain text, as in A1111 (P037), and so do more texts than MAX_EXPANDED allows. Equal neighbours
+    stay apart: emphasis averages over all of them.
     """
     timeline = Timeline(steps, hires_steps, old)
     items = _parse(text, timeline)
     if items is None:
         return (Scheduled(timeline.length, text),)
+    ends = _ends(items, timeline.length)
+    if len(ends) * len(text) > MAX_EXPANDED and len(ends) > 1:
+        return (Scheduled(timeline.length, text),)
     same: dict[str, str] = {}
     found = []
-    for until in _ends(items, timeline.length):
+    for until in ends:
         now = _text(items, until)
         found.append(Scheduled(until, same.setdefault(now, now)))
     return tuple(found)

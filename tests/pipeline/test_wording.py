@@ -113,6 +113,13 @@ def test_comments_are_left_out_of_every_prompt_unless_the_setting_is_off(make_pl
     assert first(make_plan(**fields, settings={"enable_prompt_comments": False})).text == "cat # a"
 
 
+def test_the_old_way_of_emphasis_says_which_words_it_cuts_off(draw: Drawer) -> None:
+    # P024
+    person = draw(prompt="cat " * 75 + "(dog)", settings={"use_old_emphasis_implementation": True})
+    assert any(notice.endswith("this was cut off: dog") for notice in person.notices)
+    assert len(person.pictures) == 1
+
+
 @contextmanager
 def encoded(model: Model) -> Iterator[list[int]]:
     """How many rows the text encoder read."""

@@ -527,6 +527,91 @@ def test_vectors_take_the_place_of_the_words_tokens_and_its_weight():
     assert [(slot.offset, slot.vectors) for slot in piece.embeddings] == [(1, 3)]
 
 
+# Vectors
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).",
+            [
+                ("a ", 1.0),
+                ("house", 1.573),
+                (" ", 1.1),
+                ("on", 1.0),
+                (" a ", 1.1),
+                ("hill", 0.55),
+                (", sun, ", 1.1),
+                ("sky", 1.4641),
+                (".", 1.1),
+            ],
+        ),  # V03
+        ("(unbalanced", [("unbalanced", 1.1)]),  # V04 from here on
+        (r"\(literal\]", [("(literal]", 1.0)]),
+        ("(unnecessary)(parens)", [("unnecessaryparens", 1.1)]),
+        (r"a\\(b)", [("a\\", 1.0), ("b", 1.1)]),
+        ("(a\n:1.3)", [("a\n", 1.3)]),
+        ("(:1.2)", [("", 1.0)]),
+        ("()", [("", 1.0)]),
+        ("[a:1.2]", [("a:1.2", 0.909)]),
+    ],
+)
+def test_weighted_texts_are_those_of_the_vectors(text, expected):
+    # V03, V04: an empty group is the one empty segment there is, of weight 1
+    assert [(piece, pytest.approx(weight, abs=1e-3)) for piece, weight in expected] == weighed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[a:b:5]", [[5, "a"], [10, "b"]]),  # V10
+        ("[a:b:0.5]", [[5, "a"], [10, "b"]]),
+        ("[a:b:1]", [[1, "a"], [10, "b"]]),
+        ("[a:b:1.0]", [[10, "a"]]),
+        ("[a:b:0]", [[10, "b"]]),
+        ("[a:b:0.05]", [[10, "b"]]),
+        ("[a:b:-1]", [[10, "b"]]),
+        ("[a:b:20]", [[10, "a"]]),
+        ("[a::5]", [[5, "a"], [10, ""]]),
+        ("[:b:5]", [[5, ""], [10, "b"]]),
+        ("[b:5]", [[5, ""], [10, "b"]]),
+        ("a [b:.5] c", [[5, "a  c"], [10, "a b c"]]),  # V11
+        ("[ a : b : 3 ]", [[3, " a "], [10, " b "]]),
+        ("[a:b:5e-1]", [[10, "b"]]),
+        ("a: [b:c:3]", [[3, "a: b"], [10, "a: c"]]),  # V13, still scheduled
+        ("((a][:b:c [d:3]", [[3, "((a][:b:c "], [10, "((a][:b:c d"]]),
+        (r"[a\:b:c:5]", [[5, r"a\:b"], [10, "c"]]),
+    ],
+)
+def test_schedules_are_those_of_the_vectors(text, expected):
+    # V10, V11, V13
+    assert steps(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "expected"),
+    [
+        ("[a|b|c]", 4, ["a", "b", "c", "a"]),
+        ("[|a]", 4, ["", "a", "", "a"]),
+        ("[a||b]", 3, ["a", "", "b"]),
+        ("[fe|||]male", 8, ["female", "male", "male", "male"] * 2),
+        ("[a:[b|c]:2]", 4, ["a", "a", "b", "c"]),
+    ],
+)
+def test_alternations_are_those_of_the_vectors(text, count, expected):
+    # V12
+    assert [entry for _, entry in steps(text, count)] == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["[a|b:5]", "[a:b:c:5]", "[a:b]", r"\[a:b:5\]", "a [b:c:.5", "{a|b}", "a|b", "a [{b|d{:.5] c"]
+)
+def test_the_vectors_that_are_text_are_text(text):
+    # V13, V16: the last one as executed with lark 1.3.1
+    assert steps(text) == [[10, text]]
+
+
 # No string raises, in any phase
 
 

@@ -141,6 +141,13 @@ def test_nesting_is_limited_so_that_recursion_is_too():
     assert schedule(deep, 10)
 
 
+def test_a_prompt_that_changes_too_often_for_the_memory_is_plain_text():
+    text = "[a|b][c|d|e] " * 20_000
+    assert schedule(text, 10_000) == (Scheduled(10_000, text),)
+    assert len(schedule("[a|b][c|d|e] " * 100, 10_000)) == 10_000
+    assert schedule("a" * 1_000_000, 10_000) == (Scheduled(10_000, "a" * 1_000_000),)
+
+
 def test_equal_texts_share_their_memory():
     entries = schedule("[a|b] cat", 10)
     assert entries[0].text is entries[2].text
