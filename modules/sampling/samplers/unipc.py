@@ -97,31 +97,52 @@ class _Update:
         )
 
     def predicted(self, x: torch.Tensor, variant: UniPCVariant) -> torch.Tensor:
-        weights = self._varying(corrects=False) if variant == "vary_coeff" else self._fixed(variant, corrects=False)
-        return self._moved(x, weights, self.changes)
+        base = self._unchanged(x)
+        if variant == "vary_coeff":
+            return self._changed(base, self._varying(corrects=False), self.changes)
+        if not self.changes:
+            return base
+        scale = self._scale(variant)
+        return base - self.alpha * scale * self._weighed(self._fixed(scale, corrects=False))
 
     def corrected(self, x: torch.Tensor, picture: torch.Tensor, variant: UniPCVariant) -> torch.Tensor:
-        weights = self._varying(corrects=True) if variant == "vary_coeff" else self._fixed(variant, corrects=True)
-        return self._moved(x, weights, [*self.changes, picture - self.newest])
+        base, change = self._unchanged(x), picture - self.newest
+        if variant == "vary_coeff":
+            return self._changed(base, self._varying(corrects=True), [*self.changes, change])
+        scale = self._scale(variant)
+        weights = self._fixed(scale, corrects=True)
+        last = weights[-1] * change
+        changes = self._weighed(weights[:-1]) + last if self.changes else last
+        return base - self.alpha * scale * changes
 
-    def _moved(self, x: torch.Tensor, weights: torch.Tensor, changes: Sequence[torch.Tensor]) -> torch.Tensor:
-        x = self.shrink * x - self.alpha * self.h.expm1() * self.newest
+    def _unchanged(self, x: torch.Tensor) -> torch.Tensor:
+        """Where x goes if the picture stays as it is."""
+        return self.shrink * x - self.alpha * self.h.expm1() * self.newest
+
+    def _changed(self, base: torch.Tensor, weights: torch.Tensor, changes: Sequence[torch.Tensor]) -> torch.Tensor:
         for weight, change in zip(weights, changes, strict=True):
-            x = x - self.alpha * weight * change
-        return x
+            base = base - self.alpha * weight * change
+        return base
 
-    def _fixed(self, variant: UniPCVariant, *, corrects: bool) -> torch.Tensor:
-        """The weights of B(h) = h ("bh1") or e^h - 1 ("bh2"): (order,) to correct, one fewer to predict (eq. 6)."""
+    def _weighed(self, weights: torch.Tensor) -> torch.Tensor:
+        """The sum of the changes; as one product, whose rounding is the authors'."""
+        return torch.einsum(
+            "k,bkchw->bchw", weights.to(self.newest, non_blocking=True), torch.stack(list(self.changes), dim=1)
+        )
+
+    def _scale(self, variant: UniPCVariant) -> torch.Tensor:
+        """B(h) = h ("bh1") or e^h - 1 ("bh2")."""
+        return self.h if variant == "bh1" else self.h.expm1()
+
+    def _fixed(self, scale: torch.Tensor, *, corrects: bool) -> torch.Tensor:
+        """The weights for a B(h): (order,) to correct, one fewer to predict (eq. 6)."""
         order = len(self.ratios)
-        scale = self.h if variant == "bh1" else self.h.expm1()
         count = order if corrects else order - 1
-        if count == 0:
-            return torch.empty(0)
         if count == 1:  # what the solution of one equation tends to as h goes to 0, as in the authors' code
-            return scale * torch.tensor([0.5])
+            return torch.tensor([0.5])
         right = torch.stack([phi * math.factorial(k) / scale for k, phi in enumerate(self._phis(order)[1:], 1)])
         powers = torch.stack([self.ratios**k for k in range(order)])
-        return scale * torch.linalg.solve(powers[:count, :count], right[:count])
+        return torch.linalg.solve(powers[:count, :count], right[:count])
 
     def _varying(self, *, corrects: bool) -> torch.Tensor:
         """The weights that depend on the ratios (appendix C).
