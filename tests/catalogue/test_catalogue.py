@@ -36,6 +36,7 @@ def test_a_file_dropped_in_is_found_by_name_without_a_refresh(catalogue: Catalog
 
 
 def test_a_file_replaced_by_an_older_one_is_seen(catalogue: Catalogue, loras: Path) -> None:
+    # D013
     path = write_tensors(loras / "a.safetensors", LORA, {"ss_base_model_version": "sdxl_base"})
     assert catalogue.find("lora", "a").family == "sdxl"  # type: ignore[union-attr]
     write_tensors(path, LORA, {"ss_base_model_version": "sd_v1_abcd"})
@@ -108,6 +109,7 @@ def test_categories_are_the_folders_with_something_in_them(catalogue: Catalogue,
 
 
 def test_metadata_is_read_in_full_when_asked_for(catalogue: Catalogue, loras: Path) -> None:
+    # D016
     write_tensors(loras / "a.safetensors", LORA, {"ss_tag_frequency": "x" * 5000})
     (entry,) = catalogue.entries("lora")
     assert "ss_tag_frequency" not in entry.metadata
@@ -118,6 +120,7 @@ def test_metadata_is_read_in_full_when_asked_for(catalogue: Catalogue, loras: Pa
 
 
 def test_a_vae_of_the_exact_stem_goes_with_its_checkpoint(catalogue: Catalogue, folders: Folders) -> None:
+    # D021
     models, vaes = folders.checkpoints[0], folders.vaes[0]
     for name in ("modelA", "modelAB"):
         write_tensors(models / f"{name}.safetensors", SD1)
@@ -130,6 +133,7 @@ def test_a_vae_of_the_exact_stem_goes_with_its_checkpoint(catalogue: Catalogue, 
 
 
 def test_a_vae_answers_to_its_file_name(catalogue: Catalogue, folders: Folders) -> None:
+    # D020
     write_tensors(folders.checkpoints[0] / "m.vae.safetensors", {"decoder.conv_in.weight": (1,)})
     assert catalogue.find("vae", "m.vae.safetensors")
 
@@ -140,6 +144,7 @@ def test_a_vae_answers_to_its_file_name(catalogue: Catalogue, folders: Folders) 
 def test_a_second_start_opens_no_file_that_is_unchanged(
     folders: Folders, loras: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # D065, D016
     write_tensors(loras / "a.safetensors", LORA, {"ss_output_name": "alias"})
     (loras / "a.json").write_text('{"description": "Ink"}')
     folders.index.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +162,7 @@ def test_a_second_start_opens_no_file_that_is_unchanged(
 
 @pytest.mark.parametrize("damage", [b"this is no database", b"SQLite format 3\0" + b"\xff" * 4096, b""])
 def test_a_damaged_index_is_made_again(damage: bytes, folders: Folders, loras: Path) -> None:
+    # D065
     write_tensors(loras / "a.safetensors", LORA)
     folders.index.parent.mkdir(parents=True, exist_ok=True)
     folders.index.write_bytes(damage)
@@ -229,6 +235,7 @@ def test_files_that_stay_locked_do_not_keep_the_background_busy(
 
 
 def test_a_hash_is_computed_once_and_shown_in_the_title(catalogue: Catalogue, folders: Folders) -> None:
+    # D011, D013
     path = write_tensors(folders.checkpoints[0] / "sub/m.safetensors", SD1)
     entry = catalogue.find_checkpoint("m")
     assert entry and entry.title == "sub/m.safetensors"
@@ -241,6 +248,7 @@ def test_a_hash_is_computed_once_and_shown_in_the_title(catalogue: Catalogue, fo
 
 
 def test_a_changed_file_has_another_hash(catalogue: Catalogue, loras: Path) -> None:
+    # D013, D023
     first = catalogue.sha256(_only(catalogue, write_tensors(loras / "a.safetensors", LORA))).result(timeout=10)
     second = catalogue.sha256(_only(catalogue, write_tensors(loras / "a.safetensors", LORA, {"a": "b"})))
     assert first != second.result(timeout=10)
@@ -248,18 +256,21 @@ def test_a_changed_file_has_another_hash(catalogue: Catalogue, loras: Path) -> N
 
 @pytest.mark.parametrize("name", ADDNET)
 def test_a_loras_short_hash_is_the_references(name: str, catalogue: Catalogue, loras: Path) -> None:
+    # D046
     loras.mkdir(parents=True)
     shutil.copy(GOLDEN / f"lora/{name}.safetensors", loras)
     assert catalogue.shorthash(catalogue.entries("lora")[0]).result(timeout=10) == ADDNET[name]
 
 
 def test_a_loras_short_hash_does_not_change_with_its_metadata(catalogue: Catalogue, loras: Path) -> None:
+    # D046
     first = catalogue.shorthash(_only(catalogue, write_tensors(loras / "a.safetensors", LORA))).result(timeout=10)
     second = catalogue.shorthash(_only(catalogue, write_tensors(loras / "a.safetensors", LORA, {"a": "b"})))
     assert first == second.result(timeout=10)
 
 
 def test_a_hash_written_into_a_lora_is_believed(catalogue: Catalogue, loras: Path) -> None:
+    # D046
     entry = _only(catalogue, write_tensors(loras / "a.safetensors", LORA, {"sshs_model_hash": "0123456789abcdef"}))
     assert catalogue.shorthash(entry).result(timeout=0) == "0123456789ab"
 

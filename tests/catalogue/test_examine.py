@@ -82,6 +82,7 @@ def test_the_guidance_scale_comes_from_the_metadata(text: str, scale: float | No
 def test_a_loras_family_is_what_its_trainer_wrote_or_its_shapes_show(
     tensors: Shapes, metadata: Mapping[str, str], family: str, tmp_path: Path
 ) -> None:
+    # D047
     assert examine("lora", write_tensors(tmp_path / "a.safetensors", tensors, metadata)).family == family
 
 
@@ -121,10 +122,12 @@ def test_an_embedding_for_two_encoders_is_of_sdxl() -> None:
 
 
 def test_an_embedding_with_two_terms_is_refused() -> None:
+    # D031
     assert "2 terms" in (examine("embedding", GOLDEN / "embeddings/twokeys.safetensors").error or "")
 
 
 def test_an_old_parameter_dict_is_an_embedding(tmp_path: Path) -> None:
+    # D031
     parameters = b"ctorch.nn.modules.container\nParameterDict\n)\x81}" + text("_parameters") + b"}" + text("*")
     path = archived(tmp_path / "old.pt", b"}" + text("string_to_param") + parameters + tensor(2, 768) + b"ssbs")
     facts = examine("embedding", path)
@@ -132,6 +135,7 @@ def test_an_old_parameter_dict_is_an_embedding(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_wrapped_in_a_training_state_is_known(tmp_path: Path) -> None:
+    # D015
     state = b"".join(text(name) + tensor(*shape) + b"s" for name, shape in SD1.items())
     callbacks = b"}cpytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint\n}s"
     wrapped = b"}" + text("state_dict") + b"}" + state + b"s" + text("callbacks") + callbacks + b"s"
@@ -141,6 +145,7 @@ def test_a_checkpoint_wrapped_in_a_training_state_is_known(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("hypernetworks/*")), ids=lambda path: path.name)
 def test_every_hypernetwork_of_the_reference_can_be_used(path: Path) -> None:
+    # D050
     assert examine("hypernetwork", path).error is None
 
 
@@ -208,6 +213,7 @@ def test_a_pytorch_file_of_something_else_gives_facts_and_no_crash(
 
 
 def test_long_metadata_is_left_out_and_can_be_had_in_full(tmp_path: Path) -> None:
+    # D016
     written = {"ss_output_name": "a", "ss_tag_frequency": "x" * 1000, "ssmd_cover_images": "[]"}
     path = write_tensors(tmp_path / "a.safetensors", LORA, written)
     facts = examine("lora", path)

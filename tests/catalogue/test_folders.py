@@ -15,6 +15,7 @@ MINE = Path("/home/me/webui")
 
 
 def test_without_arguments_everything_is_in_the_program() -> None:
+    # D001
     folders = Folders.from_args(shipped=PROGRAM)
     assert folders.checkpoints == (PROGRAM / "models/Stable-diffusion",)
     assert folders.loras == (PROGRAM / "models/Lora", PROGRAM / "models/LyCORIS")
@@ -24,12 +25,14 @@ def test_without_arguments_everything_is_in_the_program() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_a_data_folder_the_users_files_come_first_and_the_shipped_last(kind: str) -> None:
+    # D001
     places = Folders.from_args(shipped=PROGRAM, data_dir=MINE).of(kind)  # type: ignore[arg-type]
     assert places[0].is_relative_to(MINE)
     assert places[-1].is_relative_to(PROGRAM)
 
 
 def test_an_argument_for_one_kind_comes_before_the_usual_place() -> None:
+    # D001, D010, D020, D040
     folders = Folders.from_args(shipped=PROGRAM, data_dir=MINE, lora_dir=Path("/nas/lora"), models_dir=Path("/big"))
     assert folders.loras[:2] == (Path("/nas/lora"), Path("/big/Lora"))
     assert folders.checkpoints[0] == Path("/big/Stable-diffusion")

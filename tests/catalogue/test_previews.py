@@ -17,6 +17,7 @@ JPEG = b"\xff\xd8\xffrest"
 
 
 def test_the_file_beside_an_entry_is_its_picture(catalogue: Catalogue, loras: Path) -> None:
+    # D060
     write_tensors(loras / "a.safetensors", LORA)
     (loras / "a.preview.png").write_bytes(JPEG)
     (entry,) = catalogue.entries("lora")
@@ -33,6 +34,7 @@ def test_the_file_beside_an_entry_is_its_picture(catalogue: Catalogue, loras: Pa
     ],
 )
 def test_a_cover_inside_the_file_is_its_picture(metadata: dict[str, str], catalogue: Catalogue, loras: Path) -> None:
+    # D060
     write_tensors(loras / "a.safetensors", LORA, metadata)
     (entry,) = catalogue.entries("lora")
     assert entry.has_preview

@@ -28,12 +28,14 @@ def link(target: Path, place: Path) -> None:
 
 
 def test_folders_are_walked_deep_and_in_natural_order(tmp_path: Path) -> None:
+    # D002, D050
     for name in ("b10.pt", "b9.pt", "A.safetensors", "sub/deep/c.ckpt", "sub/Z.PT"):
         put(tmp_path / name)
     assert names(tmp_path) == ["A.safetensors", "b9.pt", "b10.pt", "sub/deep/c.ckpt", "sub/Z.PT"]
 
 
 def test_other_files_empty_files_and_shadows_of_macos_are_passed_over(tmp_path: Path) -> None:
+    # D010, D030
     for name in ("a.txt", "a.safetensors.part", "a.civitai.info", "._a.safetensors", "a.json"):
         put(tmp_path / name)
     put(tmp_path / "empty.safetensors", b"")
@@ -51,6 +53,7 @@ def test_a_link_back_up_does_not_go_round_for_ever(tmp_path: Path) -> None:
 
 
 def test_links_to_files_and_folders_elsewhere_are_followed(tmp_path: Path) -> None:
+    # D002
     put(tmp_path / "disk/a.pt")
     root = tmp_path / "root"
     root.mkdir()
@@ -61,6 +64,7 @@ def test_links_to_files_and_folders_elsewhere_are_followed(tmp_path: Path) -> No
 
 
 def test_a_hidden_folder_is_searched_and_flagged(tmp_path: Path) -> None:
+    # D002
     put(tmp_path / ".secret/a.pt")
     put(tmp_path / "b.pt")
     assert {found.relative: found.hidden for found in scan("lora", [tmp_path])} == {".secret/a.pt": True, "b.pt": False}
@@ -80,6 +84,7 @@ def test_one_folder_given_twice_is_searched_once(tmp_path: Path) -> None:
 
 
 def test_a_vae_beside_a_checkpoint_is_a_vae_and_no_checkpoint(tmp_path: Path) -> None:
+    # D010, D020
     put(tmp_path / "model.safetensors")
     put(tmp_path / "model.vae.pt")
     put(tmp_path / "model.VAE.safetensors")
@@ -107,6 +112,7 @@ def test_a_diffusers_folder_is_one_checkpoint_and_its_parts_are_none(tmp_path: P
     ],
 )
 def test_the_preview_is_the_first_there_in_a1111s_order(there: list[str], chosen: str | None, tmp_path: Path) -> None:
+    # D060
     for name in ["a.safetensors", *there]:
         put(tmp_path / name)
     (found,) = scan("lora", [tmp_path])
@@ -114,6 +120,7 @@ def test_the_preview_is_the_first_there_in_a1111s_order(there: list[str], chosen
 
 
 def test_sidecars_come_with_their_file(tmp_path: Path) -> None:
+    # D061
     for name in ("a.vae.pt", "a.vae.json", "a.vae.txt", "a.vae.description.txt", "a.json"):
         put(tmp_path / name)
     (found,) = scan("vae", [tmp_path])
@@ -121,6 +128,7 @@ def test_sidecars_come_with_their_file(tmp_path: Path) -> None:
 
 
 def test_a_stamp_changes_with_size_and_with_time_either_way(tmp_path: Path) -> None:
+    # D013
     path = put(tmp_path / "a.pt")
     first = stamp(path)
     os.utime(path, ns=(0, 1_000_000_000))

@@ -40,6 +40,7 @@ SHELF = Shelf(
 
 @pytest.mark.parametrize("name", ["dog", "dog.pt", "b/dog", "b/dog.pt", "b\\dog", "wolf"])
 def test_a_file_answers_to_stem_path_and_alias(name: str) -> None:
+    # D040, P055
     assert meant(SHELF, name) == ["b/dog.pt"]
 
 
@@ -177,6 +178,7 @@ MODELS = (
     ],
 )
 def test_a_checkpoint_answers_to_all_its_names(name: str, place: int) -> None:
+    # D012
     def legacy(path: Path) -> str:
         return "abcdef12" if path.name == "v1-5.ckpt" else "00000000"
 
@@ -185,4 +187,5 @@ def test_a_checkpoint_answers_to_all_its_names(name: str, place: int) -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "nothing", "[6ce0161689]x", "[]"])
 def test_no_checkpoint_answers_to_anything_else(name: str) -> None:
+    # D012
     assert match_checkpoint(name, MODELS, lambda _: None) == ()

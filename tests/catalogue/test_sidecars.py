@@ -21,6 +21,7 @@ def with_sidecars(catalogue: Catalogue, folder: Path, **texts: str) -> Entry:
 
 
 def test_every_entry_of_a_sidecar_is_known(catalogue: Catalogue, loras: Path) -> None:
+    # D061, D047
     sidecar = {
         "description": "Ink",
         "notes": "mine",
@@ -42,6 +43,7 @@ def test_a_byte_order_mark_does_no_harm(catalogue: Catalogue, loras: Path) -> No
 
 @pytest.mark.parametrize("name", ["txt", "description_txt"])
 def test_a_text_is_the_description_where_the_sidecar_has_none(name: str, catalogue: Catalogue, loras: Path) -> None:
+    # D061
     entry = with_sidecars(catalogue, loras, json='{"description": "", "notes": "n"}', **{name: " Ink \n"})
     assert (entry.description, entry.notes) == ("Ink", "n")
 
@@ -51,6 +53,7 @@ def test_the_sidecars_own_description_counts_first(catalogue: Catalogue, loras: 
 
 
 def test_what_another_site_wrote_is_left_alone(catalogue: Catalogue, loras: Path) -> None:
+    # D061
     assert with_sidecars(catalogue, loras, civitai_info='{"description": "C"}').description == ""
 
 
