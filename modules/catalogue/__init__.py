@@ -1,5 +1,6 @@
 """What files there are: checkpoints, VAEs and networks, their contents, previews and hashes."""
 
+from .averages import averages_as_weights
 from .catalogue import Catalogue
 from .entries import KINDS, Entry, Facts, Kind, entry_id
 from .families import Architecture, Family, Prediction, Variant, architecture, refuse_others
@@ -35,6 +36,7 @@ __all__ = [
     "UnsafePickle",
     "Variant",
     "architecture",
+    "averages_as_weights",
     "check_pickle",
     "entry_id",
     "misfit",

@@ -11,6 +11,7 @@ from typing import Any
 
 from modules.params import BadFile
 
+from .averages import averages_as_weights
 from .entries import Facts, Kind
 from .families import FAMILY_OF_WIDTH, UNET, VARIANT_OF_CHANNELS, Family, Prediction, architecture
 from .headers import read_header
@@ -105,7 +106,7 @@ def _common(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path, tensors: Tensors, metadata: Mapping[str, str], _: Any) -> Facts:
-    found = architecture(path, tensors, metadata)
+    found = architecture(path, averages_as_weights(tensors), metadata)
     return Facts(
         family=found.family,
         variant=found.variant,

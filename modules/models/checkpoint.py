@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modules.catalogue import Variant, architecture, refuse_others
+from modules.catalogue import Variant, architecture, averages_as_weights, refuse_others
 from modules.models.convert import clip_tensors, diffusers_vae_tensors
 from modules.models.facts import Facts, checked, count, read_facts
 from modules.models.files import Weights, read_weights
@@ -58,6 +58,7 @@ class Checkpoint:
 def read_file(path: Path) -> Checkpoint:
     """A single-file checkpoint in the original layout. Raises BadFile for anything else, and names it."""
     weights = read_weights(path)
+    weights = replace(weights, tensors=averages_as_weights(weights.tensors))
     found = architecture(path, weights.tensors, weights.metadata)
     facts = read_facts(path, weights.metadata, found)
     text_encoder, text_encoder_2 = _text_encoders(weights, facts)

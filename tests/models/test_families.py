@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from modules.models import Model, load
 from modules.params import BadFile
@@ -131,6 +132,23 @@ def test_leftovers_of_training_change_nothing(name: str, tmp_path: Path) -> None
     leftovers = {key: torch.zeros(3) for key in ("model_ema.decay", "model_ema.num_updates", "loss.logvar")}
     leftovers |= {f"model_ema.diffusion_modelinput_blocks{index}0weight": torch.ones(2) for index in range(120)}
     networks = small.write(tmp_path / "model.safetensors", structure, more=leftovers)
+    assert_same(load(tmp_path / "model.safetensors"), networks, structure)
+
+
+@pytest.mark.parametrize("name", ["sd1", "sd2", "sdxl", "sdxl_refiner"])
+def test_a_file_whose_unet_is_left_only_as_averages(name: str, tmp_path: Path) -> None:
+    """D015."""
+    structure = FAMILIES[name]
+    networks = small.make_networks(structure)
+    tensors = small.original_tensors(structure, networks)
+    prefix = "model.diffusion_model."
+    flat = {
+        "model_ema.diffusion_model" + key.removeprefix(prefix).replace(".", "")
+        if key.startswith(prefix)
+        else key: value
+        for key, value in tensors.items()
+    }
+    save_file(flat, tmp_path / "model.safetensors", metadata=structure.metadata())
     assert_same(load(tmp_path / "model.safetensors"), networks, structure)
 
 
