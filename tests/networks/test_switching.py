@@ -1,0 +1,72 @@
+"""Hundreds of changes of networks leave no trace: not in a bit, not in a pointer, not in memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from random import Random
+
+import psutil
+import pytest
+import torch
+
+from modules.models import Model, Pass, Patch, load, patched
+from modules.networks import NetworkCache
+
+from .conftest import GOLDEN
+
+LORAS = sorted((GOLDEN / "lora").glob("*.safetensors"))
+HYPERNETWORKS = sorted((GOLDEN / "hypernetworks").glob("*.pt"))
+SWITCHES, WARM = 200, 80
+STRENGTHS = (1.0, 0.6, -0.4, 1.7)
+PARTS = ("unet", "text_encoder", "vae")
+
+
+class Failure(Exception):
+    """Something that went wrong while a picture was made."""
+
+
+def bits(model: Model) -> dict[str, torch.Tensor]:
+    states = {part: getattr(model, part).state_dict() for part in PARTS}
+    return {f"{part}.{name}": tensor.clone() for part, state in states.items() for name, tensor in state.items()}
+
+
+def pointers(model: Model) -> dict[str, int]:
+    named = ((part, *item) for part in PARTS for item in getattr(model, part).named_parameters())
+    return {f"{part}.{name}": parameter.data_ptr() for part, name, parameter in named}
+
+
+def random_set(random: Random, model: Model, cache: NetworkCache) -> Iterator[Patch]:
+    """The patches of up to four networks of any kind, each in either pass."""
+    for path in random.sample(LORAS + HYPERNETWORKS, random.randrange(5)):
+        strength, on = random.choice(STRENGTHS), random.choice((Pass.BOTH, Pass.BOTH, Pass.UNCOND))
+        if path.suffix == ".pt":
+            yield from cache.hypernetwork(path).patches(model, strength, on)
+        else:
+            dyn = random.choice((None, None, 2))
+            yield from cache.lora(path).patches(model, strength, random.choice((None, 0.3)), dyn, on).patches
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_after_two_hundred_random_sets_every_weight_is_bit_for_bit_where_it_was(dtype: torch.dtype) -> None:
+    """R006, P059: with failures in between, and the memory of the process grows by less than 1 %."""
+    model, cache, random = load(GOLDEN / "model" / "tiny_sd1.safetensors", dtype=dtype), NetworkCache(), Random(7)
+    before, places = bits(model), pointers(model)
+    process, warm = psutil.Process(), 0
+    for number in range(SWITCHES):
+        try:
+            with patched(model, random_set(random, model, cache)) as live, live.on(random.choice(list(Pass))):
+                if number % 7 == 0:
+                    raise Failure
+        except Failure:
+            assert pointers(model) == places
+        if number == WARM:
+            gc.collect()
+            warm = process.memory_info().rss
+    with patched(model, ()):
+        gc.collect()
+        assert process.memory_info().rss < warm * 1.01
+        assert pointers(model) == places
+        now = bits(model)
+    assert now.keys() == before.keys()
+    assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
