@@ -22,7 +22,7 @@ class Checkpoints:
 
     def __init__(self, device: torch.device, tell: Tell = lambda text: None, *, limit: int = 1) -> None:
         """`tell` is called with what is being loaded, and with "" when that is over."""
-        self._device, self._tell, self._limit = device, tell, limit
+        self._device, self._tell, self.limit = device, tell, limit
         self._kept: OrderedDict[tuple[File, File | None], Kept] = OrderedDict()
 
     def acquire(self, checkpoint: Entry, vae: Entry | None = None) -> Model:
@@ -47,7 +47,7 @@ class Checkpoints:
         free_memory(self._device)
 
     def _load(self, checkpoint: Entry, vae: Entry | None) -> Model:
-        while len(self._kept) >= self._limit:
+        while len(self._kept) >= max(self.limit, 1):
             self._kept.popitem(last=False)
             free_memory(self._device)
         return load(checkpoint.path, device=self._device, vae=_path(vae))

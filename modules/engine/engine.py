@@ -119,6 +119,7 @@ class Engine:
         request = make_request(job.request)
         settings = Settings().overridden(job.settings)
         report = Report(self._pipes, job.job_id, request, settings, self._folders)
+        self._checkpoints.limit = settings.sd_checkpoints_limit
         styles = self._named_styles(request.styles, report)
         decided = plan(request, settings, self.catalogue, self.tokenizer, styles=styles, skip_indices=job.made)
         generate(decided, self, control, report)

@@ -13,7 +13,6 @@ class ModelOptions(Group):
         True, "SD VAE goes before the VAE that a checkpoint's card names"
     )
     disable_weights_auto_swap: bool = param(True, "Keep the checkpoint when a picture's text is pasted")
-    upcast_attn: bool = param(False, "Compute attention in full precision")
 
 
 class PromptOptions(Group):

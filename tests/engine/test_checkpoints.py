@@ -69,6 +69,16 @@ def test_the_model_used_longest_ago_makes_room(folder: Path) -> None:
     assert checkpoints.acquire(two) is not second
 
 
+def test_how_many_models_stay_is_a_setting(folder: Path) -> None:
+    """D017."""
+    one, two = (entry(folder / f"tiny_{name}.safetensors") for name in ("sd1", "v"))
+    checkpoints = Checkpoints(CPU)
+    first = checkpoints.acquire(one)
+    checkpoints.limit = 2
+    checkpoints.acquire(two)
+    assert checkpoints.acquire(one) is first
+
+
 def test_a_vae_that_cannot_be_read_leaves_the_model_in_memory(folder: Path, tmp_path: Path) -> None:
     checkpoints = Checkpoints(CPU)
     checkpoint = entry(folder / "tiny_sd1.safetensors")
