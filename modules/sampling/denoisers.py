@@ -1,8 +1,8 @@
 """The views of a model that samplers walk by: x0 behind noise of some strength, or the noise at a timestep.
 
-A view turns `Predict` into a `Seen`; guidance then mixes what is seen, as A1111 does. Scalars are rounded to float32
-before they meet a tensor, as A1111's are: a consistency model under strong guidance amplifies the last bit
-30,000 times.
+A view turns `Predict` into a `Seen`; guidance then mixes what is seen, as A1111 does. Scalars are tensors of float32 as
+A1111's are, whose square root is torch's, in places not the nearest number: a consistency model under strong guidance
+amplifies the last bit 30,000 times.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 
 from .context import Context, Predict
@@ -67,13 +66,13 @@ def sigma_view(levels: NoiseLevels, prediction: Prediction) -> View:
 
     def view(predict: Predict) -> Seen:
         def denoise(x: torch.Tensor, sigma: float, context: Context) -> torch.Tensor:
-            single = np.float32(sigma)
-            total = single * single + np.float32(1)
-            root = np.sqrt(total)
-            output = predict(x * float(1 / root), levels.timestep(sigma), context)
+            single = torch.as_tensor(sigma, dtype=torch.float32)
+            total = single**2 + 1
+            root = total**0.5
+            output = predict(x * (1 / root), levels.timestep(single), context)
             if prediction == "v":
-                return output * float(-single / root) + x * float(1 / total)
-            return x - output * float(single)
+                return output * (-single / root) + x * (1 / total)
+            return x - output * single
 
         return denoise
 
@@ -90,10 +89,9 @@ def consistency_view(levels: NoiseLevels) -> View:
         plain = sigma_view(levels, "epsilon")(predict)
 
         def denoise(x: torch.Tensor, sigma: float, context: Context) -> torch.Tensor:
-            time = np.float32(levels.timestep(sigma) * LCM_TIMESTEP_SCALE)
-            total = time * time + np.float32(LCM_SIGMA_DATA**2)
-            keep = np.float32(LCM_SIGMA_DATA**2) / total
-            return plain(x, sigma, context) * float(time / np.sqrt(total)) + x * float(keep)
+            time = torch.tensor(levels.timestep(sigma) * LCM_TIMESTEP_SCALE)
+            total = time**2 + LCM_SIGMA_DATA**2
+            return plain(x, sigma, context) * (time / total**0.5) + x * (LCM_SIGMA_DATA**2 / total)
 
         return denoise
 
