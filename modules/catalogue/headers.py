@@ -16,6 +16,9 @@ from .texts import sendable
 MAX_HEADER_BYTES = 100_000_000
 """The format's own limit (huggingface/safetensors)."""
 
+MAX_LENGTH = 2**63
+"""Of a tensor's side: the first that no program can count to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -61,7 +64,7 @@ class _Tensors(Mapping[str, TensorStub]):
         try:
             shape = tuple(int(length) for length in entry["shape"])
             stub = TensorStub(str(entry["dtype"]), shape, Span(int(entry["data_offsets"][0])))
-            if min(stub.shape, default=0) < 0:
+            if not all(0 <= length < MAX_LENGTH for length in stub.shape):
                 raise ValueError(name)
         except (KeyError, TypeError, ValueError) as error:
             raise _wrong(self._path, name) from error

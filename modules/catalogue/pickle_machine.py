@@ -15,8 +15,11 @@ from typing import Any, Protocol
 
 from .stubs import Global, Opaque, Span, TensorStub
 
-MAX_INSTRUCTIONS = 4_000_000
+MAX_INSTRUCTIONS = 2_000_000
 """A Stable Diffusion checkpoint with optimizer state takes about 400,000."""
+
+MAX_BITS = 128
+"""Of a whole number; PyTorch's own mark has 80."""
 
 _DTYPES = {
     "Double": "F64",
@@ -147,6 +150,8 @@ class _Machine:
     def execute(self, name: str, argument: Any) -> None:
         """Carry out one instruction."""
         if name in _PUSHED:
+            if isinstance(argument, int) and argument.bit_length() > MAX_BITS:
+                raise PickleError(f"a number of {argument.bit_length():,} bits")
             self.stack.append(argument)
             return
         if name in ("PROTO", "FRAME"):

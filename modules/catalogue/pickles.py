@@ -52,7 +52,7 @@ def read_stubs(path: Path | str) -> Any:
         raise UnsafePickle(path, _unsafe(f"it asks for {sendable(str(error.name))}")) from error
     except PickleError as error:
         raise BadFile(path, f"is damaged or no PyTorch file ({error}). Download it again.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise BadFile(path, f"is a damaged zip archive ({error}). Download it again.") from error
     except OSError as error:
         raise BadFile(path, f"cannot be read: {error.strerror or error}.") from error
