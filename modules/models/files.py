@@ -21,6 +21,20 @@ from modules.params import BadFile
 
 Named = TypeVar("Named")
 
+# What torch.load raises for bytes that torch.save did not write.
+_TORN = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    OSError,
+)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -62,7 +76,7 @@ def read_pickled(path: Path) -> Any:
     try:
         with _harmless_classes():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+    except _TORN as error:
         raise BadFile(path, f"is damaged or no weights file ({_first_line(error)}). Download it again.") from error
 
 

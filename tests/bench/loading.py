@@ -5,9 +5,9 @@
 The weights are random, of SD 1.5's (or SDXL's) names and shapes; each load is a process of its own, the engines by
 turns, and the file lies in the system's cache. Memory counts from when the libraries are imported. "Peak" is the
 system's own high-water mark of resident memory (VmHWM), pages of the mapped file included; "anonymous" is the part of
-it that belongs to the process alone, the highest of samples taken every 5 ms. Where the types of file and weights agree,
-diffusers leaves the weights in the mapped file, to be read when they are used, and changed when the file is written to;
-Tagbrush has them in memory of their own.
+it that belongs to the process alone, the highest of samples taken every 5 ms. Where the types of file and weights
+agree, diffusers leaves the weights in the mapped file, to be read when they are used, and changed when the file is
+written to; Tagbrush has them in memory of their own.
 """
 
 from __future__ import annotations
