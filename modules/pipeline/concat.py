@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from modules.models import Model, encode
+from modules.models import Model
+from modules.models import encode as encode_middle
 from modules.params import TagbrushError
 
+from .encoding import Encode
 from .pictures import GRID
 
 
@@ -20,6 +22,7 @@ def concat_channels(
     width: int,
     height: int,
     mask_weight: float = 1.0,
+    encode: Encode = encode_middle,
 ) -> torch.Tensor | None:
     """(B, K, h, w) for a model that wants them, None for any other.
 
@@ -29,7 +32,7 @@ def concat_channels(
     if model.variant == "inpaint":
         if pixels is None:
             pixels, mask_weight = torch.full((batch, 3, height, width), 0.5), 1.0
-        return _masked(model, pixels, mask, mask_weight)
+        return _masked(model, pixels, mask, mask_weight, encode)
     if model.variant == "pix2pix":
         if pixels is None:
             raise TagbrushError(
@@ -41,13 +44,15 @@ def concat_channels(
     return None
 
 
-def blank_channels(model: Model, latents: torch.Tensor) -> torch.Tensor | None:
+def blank_channels(model: Model, latents: torch.Tensor, encode: Encode = encode_middle) -> torch.Tensor | None:
     """The same for (B, C, h, w) latents without a picture."""
     height, width = (side * GRID for side in latents.shape[-2:])
-    return concat_channels(model, None, batch=len(latents), width=width, height=height)
+    return concat_channels(model, None, batch=len(latents), width=width, height=height, encode=encode)
 
 
-def _masked(model: Model, pixels: torch.Tensor, mask: torch.Tensor | None, weight: float) -> torch.Tensor:
+def _masked(
+    model: Model, pixels: torch.Tensor, mask: torch.Tensor | None, weight: float, encode: Encode
+) -> torch.Tensor:
     """(B, 5, h, w): the mask, and the latents of the picture with what it marks made grey, by degrees of `weight`."""
     if mask is None:
         mask = pixels.new_ones(1, 1, *pixels.shape[-2:])
