@@ -32,6 +32,7 @@ _OFF: Mapping[str, Any] = MappingProxyType(
 """What a text names only where it is in use."""
 
 _HIRES_KEYS = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
+_MASK_KEYS = ("Mask mode", "Masked content", "Inpaint area", "Masked area padding")
 _LATENT = "Latent"
 _FOREIGN = {
     "Face restoration": None,
@@ -81,6 +82,8 @@ def request_from_info(info: Infotext, task: str = "txt2img", *, backcompat: bool
     _name_sampler(fields, notices)
     if request is Txt2ImgRequest:
         fields = _with_hires(fields, info, notices)
+    elif any(key in info.fields for key in _MASK_KEYS):
+        fields.setdefault("mask_blur", 0)  # named only where there is some
     _tell_foreign(info.fields, notices)
     return Pasted(fields, _settings(whole.fields, notices), tuple(notices))
 

@@ -140,7 +140,8 @@ def test_a_text_sets_every_field_of_txt2img_that_it_names(written: str, fields: 
             "Denoising strength: 0.75, Mask blur: 4",
             {"inpainting_mask_invert": 0, "inpaint_full_res": 0, "inpaint_full_res_padding": 32, "inpainting_fill": 1},
         ),
-        ("Image CFG scale: 1.5", {"image_cfg_scale": 1.5}),
+        ("Denoising strength: 0.75, Masked content: fill", {"mask_blur": 0, "inpainting_fill": 0}),
+        ("Image CFG scale: 1.5", {"image_cfg_scale": 1.5, "mask_blur": None}),
     ],
 )  # fmt: skip
 def test_a_text_sets_every_field_of_img2img_that_it_names(written: str, fields: dict[str, Any]) -> None:
@@ -252,6 +253,8 @@ SPECIAL = {
     "hr_negative_prompt": PROMPTS,
     "randn_source": st.sampled_from(["NV", "CPU"]),
     "seed": st.integers(0, 2**64 - 1),
+    "seed_resize_from_w": st.integers(0, 8192),  # -1 is another way to say none, which is not written
+    "seed_resize_from_h": st.integers(0, 8192),
     "subseed": st.integers(0, 2**64 - 1),
 }
 
