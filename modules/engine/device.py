@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from modules.params import TagbrushError
 
 KNOWN = ("auto", "cpu", "cuda", "mps", "xpu")
+_MEMORY_FILE = Path("/proc/meminfo")
 _BEST_FIRST = ("cuda", "xpu", "mps")
 
 
@@ -55,7 +58,17 @@ def memory(device: torch.device) -> tuple[int, int] | None:
         return torch.cuda.mem_get_info(device)
     if device.type == "xpu":
         return torch.xpu.mem_get_info(device)
-    return None
+    return _main_memory() if device.type == "cpu" else None
+
+
+def _main_memory() -> tuple[int, int] | None:
+    """What programs can still have of the main memory, and all of it; None where the system is not Linux."""
+    try:
+        lines = _MEMORY_FILE.read_text(encoding="ascii").splitlines()
+        kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+        return kib["MemAvailable"] * 1024, kib["MemTotal"] * 1024
+    except (OSError, LookupError, ValueError):
+        return None
 
 
 def _why_not(name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from modules.engine import device
+from modules.engine import device, memory
 from modules.engine.device import NoDevice, choose_device, describe
 
 
@@ -49,3 +51,13 @@ def test_an_unknown_device_is_refused_with_those_there_are(name: str) -> None:
 
 def test_the_device_is_described_for_a_person() -> None:
     assert describe(torch.device("cpu")) == "CPU"
+
+
+def test_running_out_of_main_memory_is_said_with_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """R005."""
+    file = tmp_path / "meminfo"
+    file.write_text("MemTotal:       16777216 kB\nMemFree:  100 kB\nMemAvailable:    3145728 kB\n", encoding="ascii")
+    monkeypatch.setattr(device, "_MEMORY_FILE", file)
+    assert "(3.0 of 16.0 GiB are free)" in memory.explain(torch.device("cpu"))
+    file.write_text("nothing of the kind", encoding="ascii")
+    assert "Out of memory on CPU. Make" in memory.explain(torch.device("cpu"))
