@@ -254,7 +254,7 @@ def test_churn_raises_sigma_only_inside_its_bounds_but_draws_noise_for_every_ste
 @given(st.lists(st.floats(0.03, 15), min_size=5, max_size=5, unique=True), st.integers(1, 4))
 def test_multistep_shares_are_the_integrals_of_lagrange_polynomials(levels: list[float], order: int) -> None:
     falling = sorted(levels, reverse=True)
-    known, (start, end) = falling[3::-1][:order], (falling[3], falling[4])
+    known, (start, end) = np.array(falling[3::-1][:order]), (falling[3], falling[4])
     assert sum(multistep_shares(known, start, end)) == pytest.approx(end - start, rel=1e-6)
     if min(high - low for high, low in pairwise(falling)) > 0.1:
         for mine, share in zip(known, multistep_shares(known, start, end), strict=True):

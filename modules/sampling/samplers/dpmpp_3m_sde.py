@@ -35,7 +35,9 @@ def dpmpp_3m_sde(
             h = log_snr(sigma_next) - log_snr(sigma)
             whole = h * (eta + 1)
             x = (-whole).exp() * x - (-whole).expm1() * denoised
-            x = x + _correction(denoised, seen, h, widths, whole)
+            if widths:
+                line, bend = _corrections(denoised, seen, h, widths, whole)
+                x = x + line - bend
             if eta > 0:
                 x = x + noise(sigma, sigma_next) * sigma_next * (-(-2 * h * eta).expm1()).sqrt() * s_noise
             widths = [h, *widths][:2]
@@ -43,19 +45,18 @@ def dpmpp_3m_sde(
         yield Step(i, x, denoised)
 
 
-def _correction(
+def _corrections(
     denoised: torch.Tensor, seen: list[torch.Tensor], h: torch.Tensor, widths: list[torch.Tensor], whole: torch.Tensor
-) -> torch.Tensor | float:
-    """What the change of the picture over the steps before adds: nothing, a line or a parabola."""
-    if not widths:
-        return 0.0
+) -> tuple[torch.Tensor, torch.Tensor | float]:
+    """What a line and a bend through the pictures of the steps before add and take away."""
     phi_2 = (-whole).expm1() / whole + 1
     ratio = widths[0] / h
     change = (denoised - seen[0]) / ratio
     if len(widths) == 1:
-        return phi_2 * change
+        return phi_2 * change, 0.0
     ratio_before = widths[1] / h
     change_before = (seen[0] - seen[1]) / ratio_before
     bend = (change - change_before) / (ratio + ratio_before)
+    slope = change + (change - change_before) * ratio / (ratio + ratio_before)
     phi_3 = phi_2 / whole - 0.5
-    return phi_2 * (change + bend * ratio) - phi_3 * bend
+    return phi_2 * slope, phi_3 * bend

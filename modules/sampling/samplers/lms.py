@@ -5,7 +5,7 @@ For diffusion by K. Crowson in k-diffusion; the ODE is that of Karras et al. 202
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +21,7 @@ ORDER = 4
 def lms(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor, noise: StepNoise) -> Iterator[Step]:
     """Walk x down the sigmas (n + 1,); deterministic, `noise` is not asked."""
     slopes: list[torch.Tensor] = []
-    levels = sigmas.tolist()
+    levels = sigmas.numpy()
     for i, (sigma, _) in enumerate(pairwise(sigmas)):
         denoised = denoise(x, sigma)
         slopes = [slope(x, sigma, denoised), *slopes][:ORDER]
@@ -31,15 +31,16 @@ def lms(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor, noise: StepNois
         yield Step(i, x, denoised)
 
 
-def multistep_shares(known: Sequence[float], start: float, end: float) -> list[float]:
+def multistep_shares(known: np.ndarray, start: float, end: float) -> list[float]:
     """How much each slope, known at these sigmas, counts over [start, end].
 
-    The integrals of the Lagrange polynomials, which are 1 at one of the sigmas and 0 at the others.
+    The integrals of the Lagrange polynomials, which are 1 at one of the sigmas and 0 at the others; in float64, but for
+    the differences of the sigmas.
     """
     shares = []
     for mine in known:
-        others = [other for other in known if other != mine]
-        height = float(np.prod([mine - other for other in others]))
-        integral = np.polynomial.Polynomial.fromroots(others).integ() if others else np.polynomial.Polynomial([0, 1])
-        shares.append(float(integral(end) - integral(start)) / height)
+        others = known[known != mine]
+        height = float(np.prod((mine - others).astype(np.float64)))
+        integral = np.poly1d(others.astype(np.float64), r=True).integ()
+        shares.append(float(integral(float(end)) - integral(float(start))) / height)
     return shares
