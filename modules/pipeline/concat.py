@@ -31,8 +31,8 @@ def concat_channels(
     """
     if model.variant == "inpaint":
         if pixels is None:
-            pixels, mask_weight = torch.full((batch, 3, height, width), 0.5), 1.0
-        return _masked(model, pixels, mask, mask_weight, encode)
+            pixels, mask_weight = torch.full((1, 3, height, width), 0.5), 1.0
+        return _masked(model, pixels, mask, mask_weight, encode).expand(batch, -1, -1, -1)
     if model.variant == "pix2pix":
         if pixels is None:
             raise TagbrushError(

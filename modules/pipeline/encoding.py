@@ -18,7 +18,7 @@ Encode = Callable[[Model, torch.Tensor], torch.Tensor]
 class SeededEncoder:
     """Draws, by each picture's own seed.
 
-    A1111 draws from torch's one generator, which it seeds when it draws a picture's noise. So what it encodes after that,
+    A1111 draws from torch's one generator, which it seeds when it draws a picture's noise. What it encodes after that,
     for the second stage or for an inpainting model, goes by the seed; what it encodes before, by chance: there we take
     the middle. The draws are about 1e-5 apart, which shows only where a sampler enlarges rounding errors.
     """
@@ -30,4 +30,4 @@ class SeededEncoder:
         """(B, 4, H/8, W/8) latents of (B or 1, 3, H, W) pixels, for as many pictures as there are seeds."""
         shape = (model.vae.config.latent_channels, pixels.shape[-2] // GRID, pixels.shape[-1] // GRID)
         noise = torch.stack([torch.randn(shape, generator=numbers) for numbers in self._numbers])
-        return encode(model, pixels.expand(len(noise), -1, -1, -1), noise)
+        return encode(model, pixels, noise)  # one picture is encoded once, whatever the number of draws
