@@ -22,7 +22,7 @@ Family = Literal["sd1", "sd2", "sdxl", "sdxl_refiner"]
 Variant = Literal["base", "inpaint", "pix2pix"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A loaded checkpoint. Its weights change only inside `patched`, which puts them back bit for bit."""
 
@@ -55,6 +55,10 @@ class Model:
     """The processor of every attention of the UNet."""
     merges: Merges = field(default_factory=Merges)
     """What of the Guarded networks is merged with patches; reading one of them outside `patched` puts it all back."""
+
+    def __repr__(self) -> str:
+        """Without its weights, which are millions of numbers, and which reading would put back."""
+        return f"Model({self.path.name!r}, {self.family!r}, {self.variant!r}, {self.device}, {self.dtype})"
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:

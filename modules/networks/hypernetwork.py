@@ -72,7 +72,7 @@ class Bend:
         bent = context
         for step in self.steps:
             bent = step(bent)
-        return torch.add(context, bent, alpha=strength)
+        return context + bent * strength
 
     def on(self, device: torch.device) -> Bend:
         """The same module in float32 on the device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, Self
 
@@ -10,6 +11,7 @@ import torch
 Parts = Mapping[str, torch.Tensor]
 """The tensors of one layer by what they are, as `names.PARTS` calls them."""
 
+LARGEST = torch.finfo(torch.float32).max
 MAX_RANK = 8192
 """No layer of any model this is made for is wider, so a higher rank says nothing that a full difference would not."""
 
@@ -49,6 +51,11 @@ class Change(Protocol):
 def on(tensor: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
     """The tensor as float32 on the device of the weight that it changes."""
     return tensor.to(original.device, torch.float32)
+
+
+def single(number: float) -> float:
+    """The number as float32 can hold it: infinite where it is too large, which PyTorch would refuse to scale by."""
+    return number if abs(number) <= LARGEST else math.copysign(math.inf, number)
 
 
 def flat(tensor: torch.Tensor) -> torch.Tensor:

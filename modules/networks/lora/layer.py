@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from modules.models import Thin
-from modules.networks.lora.changes import Change, Misshapen, Parts, check_rank, on
+from modules.networks.lora.changes import Change, Misshapen, Parts, check_rank, on, single
 from modules.networks.lora.direct import FullChange, NormChange, ScalingChange
 from modules.networks.lora.glora import GeneralChange
 from modules.networks.lora.linear import LinearChange, TuckerChange
@@ -82,7 +82,7 @@ class Layer:
         """The float32 difference to a weight that it fits; depends on the weight for some kinds."""
         assert self.change is not None
         narrow = original[:, : self._shape(original.shape)[1]] if original.dim() > 1 else original
-        gain = self.scale if self.magnitude is not None else self.scale * strength
+        gain = single(self.scale if self.magnitude is not None else self.scale * strength)
         delta = self.change.delta(narrow, gain, dyn).reshape(narrow.shape)
         if self.addition is not None:
             delta = delta.add_(on(self.addition, original).reshape(delta.shape), alpha=gain)
@@ -104,7 +104,7 @@ class Layer:
         if not plain or self.magnitude is not None or self._shape(weight) != weight:
             return None
         assert isinstance(self.change, LinearChange | TuckerChange)
-        return Thin(*self.change.thin(dyn), self.scale * strength)
+        return Thin(*self.change.thin(dyn), single(self.scale * strength))
 
     def bias_delta(self, original: torch.Tensor, strength: float) -> torch.Tensor:
         """The float32 difference to the bias; the scale is the weight's alone."""
