@@ -156,6 +156,8 @@ def translate(
     if isinstance(payload, InputQuirks):
         fields["init_images"] = [keep_input(picture_bytes(text)) for text in _inputs(payload)]
         fields["mask"] = keep_input(picture_bytes(payload.mask)) if payload.mask else ""
+        if "mask_blur" in given:  # there it overrules the two that say it apart
+            fields |= {"mask_blur_x": None, "mask_blur_y": None}
     else:
         fields |= _old_hires(payload, fields)
         first = getattr(payload, "firstpass_image", None)

@@ -107,6 +107,14 @@ def test_a_mask_is_stored_and_has_the_defaults_of_the_old_api() -> None:
     assert redrawn(inpaint_full_res=False).request.inpaint_full_res == 0
 
 
+def test_a_mask_blur_overrules_that_of_each_direction_as_there() -> None:
+    apart = redrawn(mask_blur_x=2, mask_blur_y=9).request
+    together = redrawn(mask_blur=7, mask_blur_x=2, mask_blur_y=9).request
+    assert isinstance(apart, Img2ImgRequest) and isinstance(together, Img2ImgRequest)
+    assert (apart.mask_blur_x, apart.mask_blur_y) == (2, 9)
+    assert (together.mask_blur, together.mask_blur_x, together.mask_blur_y) == (7, None, None)
+
+
 @given(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in Txt2ImgPayload.model_fields), st.integers()))
 def test_no_unknown_field_breaks_a_request(fields: dict[str, int]) -> None:
     assert translated(**{"prompt": "a cat", **fields}).request == translated(prompt="a cat").request
