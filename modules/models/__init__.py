@@ -1,7 +1,7 @@
 """Checkpoints: identify, load and place them, and change them for a while without a trace."""
 
 from modules.models.files import Weights, read_pickled, read_weights
-from modules.models.latents import NotANumber, decode, encode
+from modules.models.latents import NotANumber, decode, encode, require_numbers
 from modules.models.load import load, with_vae
 from modules.models.memory import free_memory, is_out_of_memory
 from modules.models.merges import bare
@@ -35,6 +35,7 @@ __all__ = [
     "preview",
     "read_pickled",
     "read_weights",
+    "require_numbers",
     "tiled",
     "with_vae",
     "zero_terminal_snr",

@@ -44,6 +44,17 @@ def encode(model: Model, pixels: torch.Tensor, noise: torch.Tensor | None = None
     return mean * model.scale_factor
 
 
+def require_numbers(model: Model, latents: torch.Tensor) -> None:
+    """Nothing, if latents of any shape are numbers throughout (R004). Raises NotANumber."""
+    if latents.isfinite().all():
+        return
+    in_full = "" if model.dtype is torch.float32 else ", or start with --device cpu to compute in full precision"
+    raise NotANumber(
+        "The latents are not numbers: the UNet overflowed. Use another sampler, a lower CFG scale, "
+        f"or smaller weights of LoRA and hypernetworks{in_full}."
+    )
+
+
 def _decode_one(model: Model, latent: torch.Tensor) -> torch.Tensor:
     try:
         return model.vae.decode(latent).sample
@@ -62,12 +73,7 @@ def _encode_one(model: Model, picture: torch.Tensor) -> torch.Tensor:
 
 def _reliably(model: Model, run: Callable[[Model, torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:
     dtype = model.vae.dtype
-    if not given.isfinite().all():
-        in_full = "" if model.dtype is torch.float32 else ", or start with --device cpu to compute in full precision"
-        raise NotANumber(
-            "The latents are not numbers: the UNet overflowed. Use another sampler, a lower CFG scale, "
-            f"or smaller weights of LoRA and hypernetworks{in_full}."
-        )
+    require_numbers(model, given)
     result = run(model, given.to(model.device, dtype)).float()
     if result.isfinite().all():
         return result

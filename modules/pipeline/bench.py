@@ -13,7 +13,6 @@ import torch
 from modules.catalogue import Entry
 from modules.conditioning import Conditioning, Micro, Vectors, encode, text_changes
 from modules.models import Live, Model, Pass, decode, merging_tokens, tiled
-from modules.models import encode as encode_pixels
 from modules.prompt import ParsedPrompt, parse_prompt
 from modules.sampling import Context, Prompted
 
@@ -149,10 +148,6 @@ class Bench:
     def decode(self, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
         """(B, 3, H, W) pixels of (B, 4, h, w) latents, in [0, 1] unless the VAE gives more and `clamp` lets it."""
         return decode(self.model, latents, clamp=clamp)
-
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, 4, h, w) latents of (B, 3, H, W) pixels in [0, 1]."""
-        return encode_pixels(self.model, pixels)
 
     def _encode(
         self, prompts: tuple[ParsedPrompt, ...], stage: Stage, on: Pass, words: dict[str, Vectors]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
+from modules.models import require_numbers
 from modules.sampling import Blend
 
 from .bench import Bench
 from .canvas import Canvas
 from .concat import blank_channels, concat_channels
+from .encoding import Encode
 from .hires import cut_to_size, enlarge_latents, enlarge_pixels, is_latent
 from .plans import Hires, Plan
 from .starting import begin
@@ -31,9 +33,9 @@ class Origin:
     """What keeps the part of the pictures that is not to change."""
 
 
-def from_noise(bench: Bench, noise: torch.Tensor) -> Origin:
+def from_noise(bench: Bench, noise: torch.Tensor, encode: Encode) -> Origin:
     """Nothing but noise (B, 4, h, w)."""
-    return Origin(noise, concat=blank_channels(bench.model, noise))
+    return Origin(noise, concat=blank_channels(bench.model, noise, encode))
 
 
 def from_canvases(
@@ -72,24 +74,25 @@ class Enlarging:
         if picture is not None or latents is None:
             return cls(hires, None, picture)
         if is_latent(hires):
+            require_numbers(bench.model, latents)  # a second stage would be in vain
             return cls(hires, latents, None)
         return cls(hires, None, bench.decode(latents))
 
-    def origin(self, plan: Plan, bench: Bench, noise: torch.Tensor) -> Origin:
+    def origin(self, plan: Plan, bench: Bench, noise: torch.Tensor, encode: Encode) -> Origin:
         """The pictures in their new size, for the model that is mounted now."""
         hires, latents, pixels = self.hires, self.latents, self.pixels
         if pixels is not None and not is_latent(hires):
             pixels = enlarge_pixels(pixels, hires)
         if pixels is not None:
-            latents = bench.encode(pixels)
+            latents = encode(bench.model, pixels)
         assert latents is not None
         if is_latent(hires):
             latents, pixels = enlarge_latents(latents, hires), None
         latents = latents.expand(len(noise), -1, -1, -1)
-        return Origin(noise, cut_to_size(latents, hires), self._concat(plan, bench, latents, pixels))
+        return Origin(noise, cut_to_size(latents, hires), self._concat(plan, bench, latents, pixels, encode))
 
     def _concat(
-        self, plan: Plan, bench: Bench, latents: torch.Tensor, pixels: torch.Tensor | None
+        self, plan: Plan, bench: Bench, latents: torch.Tensor, pixels: torch.Tensor | None, encode: Encode
     ) -> torch.Tensor | None:
         """(B, K, h, w): an inpainting model sees the enlarged picture as far as the settings let it."""
         if bench.model.variant == "base":
@@ -107,5 +110,6 @@ class Enlarging:
             width=self.hires.width,
             height=self.hires.height,
             mask_weight=plan.mask_weight,
+            encode=encode,
         )
         return None if concat is None else cut_to_size(concat, self.hires)

@@ -12,7 +12,7 @@ import torch
 from modules.params import SAMPLERS, SamplerInfo, UnknownName, find_sampler
 
 from . import samplers
-from .denoisers import Guided, Perspective, Prediction, consistency_view, sigma_view, timestep_view
+from .denoisers import Guided, Perspective, Prediction, View, consistency_view, sigma_view, timestep_view
 from .levels import NoiseLevels, on_cpu
 from .noise import ImageNoise
 from .options import SamplerOptions
@@ -34,6 +34,10 @@ class Course(Protocol):
     @property
     def steps(self) -> int:
         """How many steps there are in `walk`: every `Step.index` is below it."""
+
+    @property
+    def view(self) -> View:
+        """How its sampler sees the model that it was plotted for."""
 
     def start(self, noise: torch.Tensor, init: torch.Tensor | None = None, *, extra_noise: float = 0.0) -> torch.Tensor:
         """x (B, C, H, W) to start from: scaled noise, over the latents of a picture if it starts from one.
@@ -197,9 +201,12 @@ class SigmaCourse:
         x = init + noise * highest
         return x + noise * extra_noise if extra_noise else x
 
+    @property
+    def view(self) -> View:
+        return consistency_view(self.levels) if self.walker.consistency else sigma_view(self.levels, self.prediction)
+
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
-        view = consistency_view(self.levels) if self.walker.consistency else sigma_view(self.levels, self.prediction)
-        denoise = guided.through(Perspective(view, self.calls, self._elapsed))
+        denoise = guided.through(Perspective(self.view, self.calls, self._elapsed))
         return self.walker.sampler(denoise, x, self.path, self._step_noise(noise), **self.keywords)
 
     def _elapsed(self, sigma: float) -> float:
@@ -272,11 +279,14 @@ class TimestepCourse:
         x = init * scale + noise * rest
         return x + noise * extra_noise * scale if extra_noise else x
 
+    @property
+    def view(self) -> View:
+        return timestep_view(self.alphas_cumprod, self.prediction)
+
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
-        view = timestep_view(self.alphas_cumprod, self.prediction)
         is_cfgpp = self.sampler is samplers.ddim_cfgpp
         scale = samplers.GUIDANCE_SHARE if is_cfgpp else 1.0
-        denoiser = guided.through(Perspective(view, self.calls, _elapsed, blends_first=True, scale=scale))
+        denoiser = guided.through(Perspective(self.view, self.calls, _elapsed, blends_first=True, scale=scale))
         predict = denoiser.both if is_cfgpp else denoiser
         return self.sampler(
             predict, x, self.timesteps, self.alphas_cumprod, lambda t, t_next: noise.next(), **self.keywords
