@@ -111,8 +111,8 @@ def _copied(tensor: torch.Tensor, part: Part, device: torch.device, dtype: torch
     The file's memory is given back at once: a whole file in memory beside all its copies would be twice as much.
     """
     copy = torch.empty(tensor.shape, device=device, dtype=dtype).copy_(tensor)
-    if part.mapped is not None:
-        part.mapped.forget(tensor)
+    for file in part.mapped:
+        file.forget(tensor)
     return copy
 
 
@@ -121,7 +121,7 @@ def originals(module: nn.Module, part: Part) -> dict[str, torch.Tensor]:
 
     Copied again they give the same numbers, in another number type too.
     """
-    if part.mapped is None:
+    if not part.mapped:
         return {}
     places = part.places(dict(module.named_parameters()))
     return {key: place.read(part.tensors[place.name]) for key, place in places.items()}

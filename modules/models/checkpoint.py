@@ -37,8 +37,8 @@ class Part:
     config: Mapping[str, Any]
     tensors: Mapping[str, torch.Tensor]
     places: Places = same_names
-    mapped: MappedFile | None = None
-    """The file that the tensors are views of."""
+    mapped: tuple[MappedFile, ...] = ()
+    """The files that the tensors are views of."""
 
 
 @dataclass(frozen=True)

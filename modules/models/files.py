@@ -46,8 +46,8 @@ class Weights:
     path: Path
     tensors: Mapping[str, torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
-    mapped: MappedFile | None = None
-    """The file that the tensors are views of; None where they are in memory of their own."""
+    mapped: tuple[MappedFile, ...] = ()
+    """The files that the tensors are views of; none where they are in memory of their own."""
 
     def under(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors whose name begins with `prefix`, by the rest of their name."""
@@ -66,7 +66,7 @@ def read_weights(path: Path) -> Weights:
     if zipfile.is_zipfile(path):
         stubs = _named(path, read_stubs(path), TensorStub)
         tensors, mapped = read_archive(path, stubs)
-        return Weights(path, tensors, mapped=mapped)
+        return Weights(path, tensors, mapped=(mapped,))
     return Weights(path, _named(path, read_pickled(path), torch.Tensor))
 
 
@@ -91,7 +91,7 @@ def _read_safetensors(path: Path) -> Weights:
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         reason = f"is cut short, damaged or no safetensors file ({_first_line(error)}). Download it again."
         raise BadFile(path, reason) from error
-    return Weights(path, tensors, metadata, mapped)
+    return Weights(path, tensors, metadata, (mapped,))
 
 
 def _view(mapped: MappedFile, data_start: int, stub: TensorStub) -> torch.Tensor:

@@ -24,6 +24,7 @@ _PIPELINE = re.compile(
 _VARIANTS: Mapping[Any, Variant] = {4: "base", 9: "inpaint", 8: "pix2pix"}
 _SD2_WIDTH = 1024
 _FORMS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
+_SHARDED_FORMS = tuple(f"{kind}.index{variant}.json" for kind in (".safetensors", ".bin") for variant in ("", ".fp16"))
 
 
 def read_folder(path: Path) -> Checkpoint:
@@ -37,10 +38,10 @@ def read_folder(path: Path) -> Checkpoint:
         known = "Tagbrush loads folders of Stable Diffusion 1, 2 and XL"
         raise BadFile(path, f"is a diffusers folder of {pipeline}. {known}; choose another one.")
     unet = _part(path / "unet", "diffusion_pytorch_model")
-    vae = _part(path / "vae", "diffusion_pytorch_model")
+    vae = _part(path / "vae", "diffusion_pytorch_model") if _has(path, index, "vae") else None
     first, second = (_text_encoder(path, index, name) for name in ("text_encoder", "text_encoder_2"))
     variant = _variant(path, unet.config)
-    facts = _facts(path, _family(path, unet.config, first, second), vae.config)
+    facts = _facts(path, _family(path, unet.config, first, second), vae.config if vae else {})
     return Checkpoint(
         path=path,
         facts=facts,
@@ -48,18 +49,22 @@ def read_folder(path: Path) -> Checkpoint:
         unet=unet,
         text_encoder=_clip(first, path) if first else None,
         text_encoder_2=_clip(second, path) if second else None,
-        vae=replace(vae, tensors=diffusers_vae_tensors(vae.tensors)),
+        vae=replace(vae, tensors=diffusers_vae_tensors(vae.tensors)) if vae else None,
         alphas_cumprod=noise_schedule(facts),
     )
 
 
 def _text_encoder(path: Path, index: Mapping[str, Any], name: str) -> Part | None:
-    """A text encoder, None where the index says that the pipeline has none."""
-    named = index.get(name)
-    told_absent = name in index and (not isinstance(named, list) or not any(named))
-    if told_absent or (name not in index and not (path / name / "config.json").is_file()):
-        return None
-    return _part(path / name, "model", "pytorch_model")
+    """A text encoder, None where the pipeline has none."""
+    return _part(path / name, "model", "pytorch_model") if _has(path, index, name) else None
+
+
+def _has(path: Path, index: Mapping[str, Any], name: str) -> bool:
+    """Whether the pipeline has a network: as its index says, or its folder where that says nothing."""
+    if name in index:
+        named = index[name]
+        return isinstance(named, list) and any(named)
+    return (path / name / "config.json").is_file()
 
 
 def _family(path: Path, unet: Mapping[str, Any], first: Part | None, second: Part | None) -> Family:
@@ -95,7 +100,23 @@ def _part(folder: Path, *stems: str) -> Part:
             if file.is_file():
                 weights = read_weights(file)
                 return Part(file, config, weights.tensors, mapped=weights.mapped)
+    for form in _SHARDED_FORMS:
+        for stem in stems:
+            index = folder / f"{stem}{form}"
+            if index.is_file():
+                return _sharded(index, config)
     raise BadFile(folder, f"holds no weights: {stems[0]}.safetensors is missing in {folder.parent.name}.")
+
+
+def _sharded(index: Path, config: dict[str, Any]) -> Part:
+    """A network whose weights are spread over several files, which its index names."""
+    places = _config(index).get("weight_map")
+    names = set(places.values()) if isinstance(places, dict) else set()
+    if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
+        raise BadFile(index, "names no files beside it. Download the folder again.")
+    shards = [read_weights(index.parent / name) for name in sorted(names)]
+    tensors = {name: tensor for shard in shards for name, tensor in shard.tensors.items()}
+    return Part(index, config, tensors, mapped=tuple(file for shard in shards for file in shard.mapped))
 
 
 def _config(file: Path) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _sources(**networks: tuple[nn.Module | None, Part | None]) -> Sources:
     there = {name: (module, part) for name, (module, part) in networks.items() if module is not None and part}
     views = {name: originals(module, part) for name, (module, part) in there.items()}
     tensors = {f"{name}.{key}": view for name, found in views.items() for key, view in found.items()}
-    return Sources.of(tensors, {part.path for name, (_, part) in there.items() if views[name]})
+    return Sources.of(tensors, {file.path for name, (_, part) in there.items() if views[name] for file in part.mapped})
 
 
 def default_dtype(device: torch.device) -> torch.dtype:

@@ -36,6 +36,7 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where the file cannot be opened, and ValueError where it is empty."""
+        self.path = path
         with path.open("rb") as file:
             # a private copy on write, which nobody makes: PyTorch wants memory that could be written to
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from modules.models import Model, load
 from modules.params import BadFile
@@ -163,6 +164,56 @@ def test_a_v_pred_key_and_a_ztsnr_key_in_an_sdxl_file(tmp_path: Path) -> None:
         assert model.prediction_type == "v"
         assert model.alphas_cumprod[-1].item() == pytest.approx(4.8973451890853435e-08)
         assert model.alphas_cumprod[0].item() == pytest.approx(0.99915)
+
+
+@pytest.mark.parametrize("size", ["1KB", "300KB"])
+def test_a_folder_whose_weights_are_spread_over_files(size: str, tmp_path: Path) -> None:
+    structure = FAMILIES["sdxl"]
+    networks = small.make_networks(structure)
+    path = tmp_path / "model"
+    small.write_folder(path, structure, networks)
+    (path / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    networks.unet.save_pretrained(path / "unet", max_shard_size=size)
+    assert len(list((path / "unet").glob("*.safetensors"))) > 3
+    assert_same(load(path), networks, structure)
+    first = next((path / "unet").glob("*.safetensors"))
+    first.unlink()
+    with pytest.raises(BadFile, match="does not exist"):
+        load(path)
+
+
+@pytest.mark.parametrize("form", ["fp16.safetensors", "bin", "fp16.bin"])
+def test_a_folder_in_half_precision_or_of_pickles(form: str, tmp_path: Path) -> None:
+    structure = FAMILIES["sdxl"]
+    networks = small.make_networks(structure)
+    small.write_folder(tmp_path / "model", structure, networks)
+    for file in (tmp_path / "model").glob("*/*.safetensors"):
+        tensors = {name: tensor.half() for name, tensor in load_file(file).items()}
+        stem = file.name.removesuffix(".safetensors")
+        to = file.with_name(f"{'pytorch_model' if form.endswith('bin') and stem == 'model' else stem}.{form}")
+        torch.save(tensors, to) if form.endswith("bin") else save_file(tensors, to)
+        file.unlink()
+    assert_same(load(tmp_path / "model"), networks, structure)
+
+
+def test_a_folder_without_its_vae_or_text_encoder_says_so(tmp_path: Path) -> None:
+    structure = FAMILIES["sdxl"]
+    path = tmp_path / "model"
+    small.write_folder(path, structure, small.make_networks(structure))
+    small.write(tmp_path / "other.safetensors", structure)
+    shutil.rmtree(path / "vae")
+    with pytest.raises(BadFile, match=r"holds no VAE.*models/VAE"):
+        load(path)
+    assert load(path, vae=tmp_path / "other.safetensors").vae_path == tmp_path / "other.safetensors"
+    index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    lacking = index | {"text_encoder_2": [None, None]}
+    (path / "model_index.json").write_text(json.dumps(lacking), encoding="utf-8")
+    with pytest.raises(BadFile, match="no second text encoder"):
+        load(path)
+    lacking |= {"text_encoder": [None, None]}
+    (path / "model_index.json").write_text(json.dumps(lacking), encoding="utf-8")
+    with pytest.raises(BadFile, match="no text encoder"):
+        load(path)
 
 
 def test_a_folder_says_that_its_schedule_ends_without_signal(tmp_path: Path) -> None:
