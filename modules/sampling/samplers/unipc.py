@@ -98,17 +98,17 @@ class _Update:
 
     def predicted(self, x: torch.Tensor, variant: UniPCVariant) -> torch.Tensor:
         base = self._unchanged(x)
-        if variant == "vary_coeff":
-            return self._changed(base, self._varying(corrects=False), self.changes)
         if not self.changes:
             return base
+        if variant == "vary_coeff":
+            return self._varying(base)
         scale = self._scale(variant)
         return base - self.alpha * scale * self._weighed(self._fixed(scale, corrects=False))
 
     def corrected(self, x: torch.Tensor, picture: torch.Tensor, variant: UniPCVariant) -> torch.Tensor:
         base, change = self._unchanged(x), picture - self.newest
         if variant == "vary_coeff":
-            return self._changed(base, self._varying(corrects=True), [*self.changes, change])
+            return self._varying(base, change)
         scale = self._scale(variant)
         weights = self._fixed(scale, corrects=True)
         last = weights[-1] * change
@@ -118,11 +118,6 @@ class _Update:
     def _unchanged(self, x: torch.Tensor) -> torch.Tensor:
         """Where x goes if the picture stays as it is."""
         return self.shrink * x - self.alpha * self.h.expm1() * self.newest
-
-    def _changed(self, base: torch.Tensor, weights: torch.Tensor, changes: Sequence[torch.Tensor]) -> torch.Tensor:
-        for weight, change in zip(weights, changes, strict=True):
-            base = base - self.alpha * weight * change
-        return base
 
     def _weighed(self, weights: torch.Tensor) -> torch.Tensor:
         """The sum of the changes; as one product, whose rounding is the authors'."""
@@ -144,22 +139,23 @@ class _Update:
         powers = torch.stack([self.ratios**k for k in range(order)])
         return torch.linalg.solve(powers[:count, :count], right[:count])
 
-    def _varying(self, *, corrects: bool) -> torch.Tensor:
-        """The weights that depend on the ratios (appendix C).
+    def _varying(self, base: torch.Tensor, end: torch.Tensor | None = None) -> torch.Tensor:
+        """x by weights that depend on the ratios (appendix C), corrected if the change at the `end` is known.
 
-        To correct, the change at the end of the step counts as the authors' code has it: by the last row but one.
+        That change counts as the authors' code has it: by the last row but one of the inverse.
         """
-        order = len(self.ratios)
-        columns = [self.ratios**k / math.factorial(k + 1) for k in range(order)]
+        order, known = len(self.ratios), len(self.changes)
+        columns = [torch.ones_like(self.ratios)]
+        for k in range(2, order + 1):
+            columns.append(columns[-1] * self.ratios / k)
         system = torch.stack(columns, dim=1)
+        inverse = torch.linalg.inv(system[:known, :known] if end is None else system)
         phis = self._phis(order)
-        known = order - 1
-        if not corrects:
-            return torch.stack(phis[1:order]) @ torch.linalg.inv(system[:known, :known]) if known else torch.empty(0)
-        inverse = torch.linalg.inv(system)
-        before = torch.stack(phis[1:order]) @ inverse[:known, :known] if known else torch.empty(0)
-        end = phis[order] * inverse[max(known - 1, 0), -1]
-        return torch.cat([before, end[None]])
+        for row in range(known):
+            base = base - self.alpha * phis[row + 1] * self._weighed(inverse[row, :known])
+        if end is None:
+            return base
+        return base - self.alpha * phis[order] * (end * inverse[max(known - 1, 0), -1])
 
     def _phis(self, order: int) -> list[torch.Tensor]:
         """h phi_k(h) for k = 1 ... order + 1, where phi_1 = (e^h - 1) / h and phi_k+1 = (phi_k - 1 / k!) / h."""
