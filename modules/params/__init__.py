@@ -22,6 +22,7 @@ from .requests import (
 )
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
 from .settings import Settings, explain
+from .sizes import HiresSize, hires_size
 from .upscalers import HIRES_UPSCALERS, LATENT_UPSCALERS, PIXEL_UPSCALERS, Interpolation
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "BadFile",
     "BadRequest",
     "Group",
+    "HiresSize",
     "Img2ImgRequest",
     "ImportedDefaults",
     "ImportedOptions",
@@ -61,6 +63,7 @@ __all__ = [
     "find_sampler",
     "find_schedule",
     "format_infotext",
+    "hires_size",
     "is_decided_from",
     "make_request",
     "named_inputs",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -12,43 +11,13 @@ from torch.nn import functional
 
 from modules.images import lanczos, nearest, resize_image
 from modules.images.resize import Upscaler
-from modules.params import LATENT_UPSCALERS, BadRequest
-from modules.params.groups import LARGEST_SIDE
+from modules.params import LATENT_UPSCALERS
 
 from .pictures import GRID, to_image, to_pixels
-from .plans import Hires, HiresAsked
+from .plans import Hires
 
 ENLARGERS: Mapping[str, Upscaler] = MappingProxyType({"Lanczos": lanczos, "Nearest": nearest})
 """The upscalers of pictures; what is left to the wanted size is done with Lanczos in any case."""
-
-
-@dataclass(frozen=True)
-class HiresSize:
-    """How large the picture becomes, in pixels, and what of that is kept: whole latents."""
-
-    width: int
-    height: int
-    kept_width: int
-    kept_height: int
-
-
-def hires_size(width: int, height: int, asked: HiresAsked) -> HiresSize:
-    """The size of the second stage of a picture.
-
-    With neither side given it is by the scale, with one the other follows; with both, the picture is made to cover
-    them and what hangs over is cut off. Raises BadRequest where it is too large.
-    """
-    x, y = asked.resize_x, asked.resize_y
-    if not x and not y:
-        wide, tall = int(width * asked.scale), int(height * asked.scale)
-    elif not y or (x and width / height < x / y):
-        wide, tall = x, x * height // width
-    else:
-        wide, tall = y * width // height, y
-    if max(wide, tall) > LARGEST_SIDE:
-        raise BadRequest(f"The hires pass would make {wide}x{tall}, at most {LARGEST_SIDE} is possible. Ask for less.")
-    over_x, over_y = ((wide - x) // GRID, (tall - y) // GRID) if x and y else (0, 0)
-    return HiresSize(wide, tall, (wide // GRID - over_x) * GRID, (tall // GRID - over_y) * GRID)
 
 
 def is_latent(hires: Hires) -> bool:

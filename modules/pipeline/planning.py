@@ -15,6 +15,7 @@ from modules.params import (
     Txt2ImgRequest,
     check_inputs,
     find_sampler,
+    hires_size,
 )
 from modules.prompt import Style, Tokenizer
 
@@ -31,7 +32,6 @@ from .choices import (
     sampler_options,
     token_merging,
 )
-from .hires import hires_size
 from .named import Tell
 from .plans import Batch, Hires, HiresAsked, Plan, Refiner, Stage, Variation, Wording
 from .starts import choose_start
@@ -143,7 +143,9 @@ class _Decider:
         if not isinstance(request, Txt2ImgRequest) or not request.enable_hr:
             return None
         asked = HiresAsked(request.hr_scale, request.hr_resize_x, request.hr_resize_y, request.hr_second_pass_steps)
-        size = hires_size(first.width, first.height, asked)
+        size = hires_size(
+            first.width, first.height, scale=asked.scale, resize_x=asked.resize_x, resize_y=asked.resize_y
+        )
         checkpoint = first.checkpoint
         if request.hr_checkpoint_name:
             checkpoint = named_checkpoint("Hires checkpoint", request.hr_checkpoint_name, self.catalogue)

@@ -17,6 +17,7 @@ from .starting import draw_inpainting, draw_start
 SETTINGS = ("CLIP_stop_at_last_layers", "randn_source", "emphasis")
 DICE = "\U0001f3b2"
 RECYCLE = "\u267b\ufe0f"
+HIRES_SIZES = ("width", "height", "hr_scale", "hr_resize_x", "hr_resize_y")
 HIRES_PASS = ("hr_sampler_name", "hr_scheduler")
 HIRES_PROMPTS = ("hr_prompt", "hr_negative_prompt")
 
@@ -129,7 +130,9 @@ class Form:
 
     def _draw_hires(self, handlers: Handlers) -> None:
         with gr.Accordion("Hires. fix: a second pass at a larger size", open=False, elem_id="txt2img_hr"):
-            self.add("enable_hr", label="On")
+            with gr.Row(elem_classes="tb-hires-head"):
+                self.add("enable_hr", label="On")
+                told = gr.Markdown(elem_id="txt2img_hr_finalres")
             with gr.Row():
                 self.add("hr_upscaler")
                 self.add("hr_second_pass_steps")
@@ -145,6 +148,17 @@ class Form:
                     self.add(name, choices=with_same(choices))
             for name in HIRES_PROMPTS:
                 self.add(name, lines=1, placeholder="Empty: the same as above")
+        sizes = [self.fields[name] for name in HIRES_SIZES]
+        gr.on(
+            [size.change for size in sizes],
+            handlers.hires_text,
+            sizes,
+            told,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        told.value = handlers.hires_text(*(size.value for size in sizes))
 
     def _draw_refiner(self, handlers: Handlers) -> None:
         title = "Refiner: another checkpoint for the last steps"

@@ -21,6 +21,7 @@ from modules.params import (
     TagbrushError,
     UnknownName,
     describe_overrides,
+    hires_size,
     make_request,
     native_size,
     read_overrides,
@@ -163,6 +164,14 @@ class Handlers:
         if not self.jobs.settings().send_seed:
             fields.pop("seed", None)
         return image, fields, ""
+
+    def hires_text(self, width: int, height: int, scale: float, resize_x: int, resize_y: int) -> str:
+        """What the second pass makes of a picture's size, for the person to read (U003)."""
+        try:
+            size = hires_size(width, height, scale=scale, resize_x=resize_x, resize_y=resize_y)
+        except TagbrushError as error:
+            return str(error)
+        return f"from {width}x{height} to {size.kept_width}x{size.kept_height}"
 
     def styles(self) -> list[str]:
         """The names of the styles there are now."""

@@ -178,6 +178,13 @@ def test_a_setting_that_does_not_exist_is_told(handlers: Handlers, jobs: FakeJob
     assert not jobs.submitted
 
 
+def test_the_size_of_the_second_pass_is_told(handlers: Handlers) -> None:
+    """U003."""
+    assert handlers.hires_text(512, 768, 1.5, 0, 0) == "from 512x768 to 768x1152"
+    assert handlers.hires_text(512, 512, 2, 1024, 768) == "from 512x512 to 1024x768"
+    assert "at most" in handlers.hires_text(2048, 2048, 8, 0, 0)
+
+
 def test_styles_can_be_merged_into_the_boxes(handlers: Handlers) -> None:
     """P071."""
     handlers.style_files.save("ink", "{prompt}, ink", "photo")

@@ -1,0 +1,39 @@
+"""How large pictures become, where a request says it in other words than width and height."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .errors import BadRequest
+from .groups import LARGEST_SIDE
+
+GRID = 8
+"""Pixels of one latent."""
+
+
+class HiresSize(NamedTuple):
+    """How large the picture becomes, in pixels, and what of that is kept: whole latents."""
+
+    width: int
+    height: int
+    kept_width: int
+    kept_height: int
+
+
+def hires_size(width: int, height: int, *, scale: float, resize_x: int = 0, resize_y: int = 0) -> HiresSize:
+    """The size of the second pass of a picture (U003).
+
+    With neither side given it is by the scale, with one the other follows; with both, the picture is made to cover
+    them and what hangs over is cut off. Raises BadRequest where it is too large.
+    """
+    x, y = resize_x, resize_y
+    if not x and not y:
+        wide, tall = int(width * scale), int(height * scale)
+    elif not y or (x and width / height < x / y):
+        wide, tall = x, x * height // width
+    else:
+        wide, tall = y * width // height, y
+    if max(wide, tall) > LARGEST_SIDE:
+        raise BadRequest(f"The hires pass would make {wide}x{tall}, at most {LARGEST_SIDE} is possible. Ask for less.")
+    over_x, over_y = ((wide - x) // GRID, (tall - y) // GRID) if x and y else (0, 0)
+    return HiresSize(wide, tall, (wide // GRID - over_x) * GRID, (tall // GRID - over_y) * GRID)
