@@ -123,6 +123,9 @@ _OTHER_FAMILIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^cond_stage_model\.roberta\.", "AltDiffusion"),
         (r"^(noise_augmentor|embedder\.model)\.", "unCLIP"),
         (r"^depth_model\.", "SD 2 depth"),
+        (r"^edm_(mean|std|vpred)", "SDXL with EDM noise (Playground 2.5, CosXL)"),
+        (r"\.time_stack\.|\.time_mixer\.", "Stable Video Diffusion"),
+        (r"^cc_projection\.", "Zero-1-to-3"),
         (r"^(clf|clip_mapper|effnet)\.|^model\.diffusion_model\.clf\.", "Stable Cascade"),
     )
 )
