@@ -10,6 +10,7 @@ from pathlib import Path
 from modules import __version__
 from modules.catalogue import Entry
 from modules.params import Infotext, SamplerInfo, find_sampler, find_schedule, format_infotext
+from modules.sampling import SamplerOptions
 
 from .plans import Batch, Plan, Stage
 
@@ -156,6 +157,18 @@ def _numbers(stage: Stage) -> Fields:
         "Sigma tmin": (options.s_tmin or None) if sampler.churns else None,
         "Sigma tmax": (options.s_tmax or None) if sampler.churns else None,
         "Sigma noise": _changed(options.s_noise, 1.0) if sampler.churns or sampler.scales_noise else None,
+        **(_unipc(options) if sampler.name == "UniPC" else {}),
+    }
+
+
+def _unipc(options: SamplerOptions) -> Fields:
+    """What is said of UniPC's own options. A1111 reads these keys and forgets to write them."""
+    usual = SamplerOptions()
+    return {
+        "UniPC variant": _changed(options.uni_pc_variant, usual.uni_pc_variant),
+        "UniPC skip type": _changed(options.uni_pc_skip_type, usual.uni_pc_skip_type),
+        "UniPC order": _changed(options.uni_pc_order, usual.uni_pc_order),
+        "UniPC lower order final": _changed(str(options.uni_pc_lower_order_final), str(usual.uni_pc_lower_order_final)),
     }
 
 
@@ -190,7 +203,7 @@ def _sampler(stage: Stage) -> SamplerInfo:
     return find_sampler(stage.sampler)[0]
 
 
-def _changed(value: float | None, usual: float | None) -> float | None:
+def _changed(value: float | str | None, usual: float | str | None) -> float | str | None:
     """The value, where the sampler reads it and it is not the usual one."""
     return None if usual is None or value is None or value == usual else value
 

@@ -98,3 +98,88 @@ def _differences(found: Any, expected: Any, path: str = "") -> dict[str, tuple[A
         pairs = zip(range(len(found)), found, expected, strict=True)
         return {key: value for place, a, b in pairs for key, value in _differences(a, b, f"{path}[{place}]").items()}
     return {path: (found, expected)}
+
+
+OWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}),
+    "UniPC": (
+        {"sampler_name": "UniPC"},
+        {"uni_pc_variant": "bh2", "uni_pc_order": 2, "uni_pc_skip_type": "logSNR", "uni_pc_lower_order_final": False},
+    ),
+    "networks": (
+        {"prompt": "a (cat:1.2), tisafe <lora:lin:0.5> <lora:loha:0.5:1>", "negative_prompt": "<lora:lin:1>"},
+        {},
+    ),
+    "hypernetwork": ({"prompt": "[a:b:1] <hypernet:h_relu4:0.6>"}, {"emphasis": "No norm"}),
+    "hires": (
+        {
+            "enable_hr": True,
+            "hr_scale": 1.5,
+            "hr_prompt": "a dog, blue",
+            "hr_sampler_name": "DPM++ 2M",
+            "hr_scheduler": "Karras",
+            "denoising_strength": 0.6,
+            "hr_second_pass_steps": 2,
+        },
+        {},
+    ),
+    "hires to a size": ({"enable_hr": True, "hr_resize_x": 96, "hr_upscaler": "Lanczos"}, {}),
+    "variation": ({"subseed": 7, "subseed_strength": 0.3, "seed_resize_from_w": 96, "seed_resize_from_h": 64}, {}),
+    "refiner": (
+        {"refiner_checkpoint": "tiny_refiner", "refiner_switch_at": 0.5, "steps": 4},
+        {"refiner_switch_by_sample_steps": True},
+    ),
+    "VAE": ({}, {"sd_vae": "tinyvae.safetensors"}),
+    "options": (
+        {"sampler_name": "DPM++ 2M", "scheduler": "Polyexponential", "tiling": True},
+        {
+            "rho": 2.0,
+            "sigma_min": 0.1,
+            "sigma_max": 10.0,
+            "CLIP_stop_at_last_layers": 2,
+            "randn_source": "NV",
+            "s_min_uncond": 3.0,
+            "skip_early_cond": 0.2,
+            "sd_noise_schedule": "Zero Terminal SNR",
+            "always_discard_next_to_last_sigma": True,
+        },
+    ),
+    "ancestral": ({"sampler_name": "Euler a"}, {"eta_ancestral": 0.5, "eta_noise_seed_delta": 31337}),
+    "beta": ({"scheduler": "Beta"}, {"beta_dist_alpha": 0.9, "beta_dist_beta": 0.4, "s_churn": 2.0}),
+    "img2img": (
+        {"task": "img2img", "init_images": ["inputs/init128.png"], "denoising_strength": 0.8},
+        {"img2img_extra_noise": 0.1, "initial_noise_multiplier": 0.9},
+    ),
+    "inpainting": (
+        {
+            "task": "img2img",
+            "init_images": ["inputs/init128.png"],
+            "mask": "inputs/mask128.png",
+            "mask_blur": 2,
+            "inpainting_mask_invert": 1,
+            "inpaint_full_res": 1,
+            "inpaint_full_res_padding": 16,
+            "inpainting_fill": 2,
+        },
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OWN.values(), ids=OWN)
+def test_a_text_written_here_plans_the_picture_again(
+    case: tuple[dict[str, Any], dict[str, Any]], worker: Worker, draw: Any, make_plan: Any
+) -> None:
+    # I010-I013: parse(format(r)) == r, by way of a picture
+    asked, options = {"width": 64, "height": 64, "steps": 3, "seed": 5, "cfg_scale": 6.5, **case[0]}, case[1]
+    asked = {"subseed": 0, **asked}
+    text = draw(settings=options, **asked).pictures[0].infotext
+    expected = make_plan(settings=options, **asked)
+
+    info = parse_infotext(text)
+    task = asked.get("task", "txt2img")
+    pasted = resolve(request_from_info(info, task), info, worker.catalogue)
+    assert not pasted.notices
+    again = {**{name: asked[name] for name in BESIDE if name in asked}, "task": task, **pasted.fields}
+    found = make_plan(settings={**dict(pasted.settings)}, **again)
+    assert _differences(_plain(found), _plain(expected)) == {}
