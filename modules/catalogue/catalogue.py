@@ -20,7 +20,7 @@ from .hashes import Hashes, legacy_hash
 from .index import Index, Known
 from .picture_embeddings import IMAGE_SUFFIXES
 from .previews import Preview, read_preview
-from .scan import SUFFIXES, Found, Stamp, scan, stamp, stamp_of
+from .scan import SUFFIXES, Found, Stamp, folder_times, scan, stamp, stamp_of
 from .shelf import Shelf
 from .sidecars import merged, read_sidecar
 from .watch import Watch
@@ -59,6 +59,7 @@ class Catalogue:
         self._read_sidecars: Known = {}
         self._hashes = Hashes(self._index, self._hashed)
         self._shelves: dict[Kind, Shelf] = {}
+        self._folder_times: dict[Kind, dict[str, int]] = {}
         self._known: dict[Kind, Known] = {}
         self._pending: dict[Kind, list[Stamp]] = {}
         self._lock = threading.RLock()
@@ -87,6 +88,13 @@ class Catalogue:
 
     def entries(self, kind: Kind) -> tuple[Entry, ...]:
         """Every entry of the kind, in natural order of their paths."""
+        return self._shelf(kind).entries
+
+    def current_entries(self, kind: Kind) -> tuple[Entry, ...]:
+        """As `entries`; the kind is scanned once more where a file has come or gone since the last scan (P094)."""
+        self._shelf(kind)
+        if folder_times(self.folders.of(kind)) != self._folder_times.get(kind):
+            self.refresh(kind)
         return self._shelf(kind).entries
 
     def categories(self, kind: Kind) -> tuple[str, ...]:
@@ -213,6 +221,7 @@ class Catalogue:
         """Whether scanning the kind once more gave other entries than before; `news` are facts found out just now."""
         with self._lock:
             neighbours = self.folders.checkpoints if kind == "vae" else ()
+            self._folder_times[kind] = folder_times(self.folders.of(kind))
             found = scan(kind, self.folders.of(kind), neighbours)
             before = self._shelves.get(kind)
             facts = self._facts(kind, [item.stamp for item in found], patience, news or {})

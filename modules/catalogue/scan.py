@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -76,6 +77,18 @@ def scan(kind: Kind, roots: Iterable[Path], vae_neighbours: Iterable[Path] = ())
                 for item in _files(kind, root, listing, test):
                     found.setdefault(item.relative, item)
     return sorted(found.values(), key=lambda item: natural_key(item.relative))
+
+
+def folder_times(roots: Iterable[Path]) -> dict[str, int]:
+    """When a file last came to or went from each folder below the roots; folders that cannot be read are left out."""
+    times: dict[str, int] = {}
+    visited: set[str] = set()
+    for root in roots:
+        for listing in _walk(root, visited):
+            place = os.path.join(root, listing.prefix)
+            with suppress(OSError):
+                times[place] = os.stat(place).st_mtime_ns
+    return times
 
 
 def _is_any(name: str) -> bool:

@@ -62,7 +62,7 @@ def find_embedding_files(
     `width` is that of the model's text encoder, where it is known: embeddings of another are for other models.
     """
     prompts = tuple(prompts)
-    named = _possibly_named(prompts, catalogue.entries("embedding"))
+    named = _possibly_named(prompts, catalogue.current_entries("embedding"))
     current = (catalogue.find("embedding", entry.relative) for entry in named)
     candidates = {entry.name: entry for entry in current if entry is not None}
     reasons = {name: reason for name, entry in candidates.items() if (reason := _unusable(entry, width))}

@@ -363,3 +363,16 @@ def test_watching_nothing_and_closing_at_once_is_fine(folders: Folders) -> None:
 def test_the_package_loads_no_torch_and_starts_no_thread() -> None:
     code = "import sys, threading, modules.catalogue; sys.exit('torch' in sys.modules or threading.active_count() > 1)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_files_that_came_or_went_this_moment_are_among_the_current_entries(
+    folders: Folders, catalogue: Catalogue
+) -> None:
+    # P094: in sub-folders too
+    words = folders.embeddings[0]
+    (words / "mine").mkdir(parents=True)
+    assert catalogue.current_entries("embedding") == ()
+    path = write_tensors(words / "mine" / "word.safetensors", EMBEDDING)
+    assert [entry.name for entry in catalogue.current_entries("embedding")] == ["word"]
+    path.unlink()
+    assert catalogue.current_entries("embedding") == ()
