@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,7 +71,8 @@ class Bench:
     def __enter__(self) -> Bench:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)  # which a failure must reach: it leaves no network behind
         self.clear()
 
     @property
