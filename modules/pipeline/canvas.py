@@ -41,12 +41,14 @@ class Canvas:
     """In the size that is drawn at; in its own where latents are to be stretched."""
     mask: Image.Image | None = None
     """What is made anew, in the size that is drawn at."""
-    overlay: Image.Image | None = None
-    """ "RGBA": what stays, in the size of the result."""
     cover: Image.Image | None = None
-    """The mask of the overlay."""
+    """The mask as it lies over the result, in the result's size."""
+    overlay: Image.Image | None = None
+    """ "RGBA": what stays of the part that is drawn, and is laid over it."""
     region: Region | None = None
-    """Where in the result the drawn part belongs; None is everywhere."""
+    """Where in `original` that part is; None is everywhere."""
+    original: Image.Image | None = None
+    """The whole picture that a part goes back into."""
     colours: Image.Image | None = None
     """The picture whose colours the result gets."""
 
@@ -97,16 +99,28 @@ def finish(image: Image.Image, canvas: Canvas, inpaint: Inpaint | None) -> Finis
         image = match_colours(image, canvas.colours)
     drawn = image
     if canvas.overlay is not None:
-        drawn = image if canvas.region is None else place_in(image, canvas.overlay.size, canvas.region)
-        image = lay_over(drawn, canvas.overlay)
+        image = _put_back(image, canvas)
     if canvas.cover is None or inpaint is None:
         return Finished(image)
     beside: list[tuple[Literal["mask", "composite"], Image.Image]] = []
     if inpaint.shows_mask:
         beside.append(("mask", canvas.cover.convert("RGB")))
     if inpaint.shows_composite:
+        if canvas.overlay is not None and canvas.region is not None:
+            drawn = place_in(drawn, canvas.cover.size, canvas.region)
         beside.append(("composite", mask_composite(drawn, canvas.cover)))
     return Finished(image, tuple(beside))
+
+
+def _put_back(image: Image.Image, canvas: Canvas) -> Image.Image:
+    """The drawn picture under what stays of the original; a part of it in its place in the whole."""
+    assert canvas.overlay is not None
+    if canvas.region is None or canvas.original is None:
+        return lay_over(image, canvas.overlay)
+    part = resize_image(image, canvas.region.width, canvas.region.height, ResizeMode.CROP)
+    whole = canvas.original.copy()
+    whole.paste(lay_over(part, canvas.overlay), canvas.region)
+    return whole
 
 
 def _whole(picture: Image.Image, start: Start, width: int, height: int) -> Canvas:
@@ -133,8 +147,8 @@ def _masked(
     return Canvas(
         picture=drawn,
         mask=mask,
-        overlay=cut_out(fitted, cover).convert("RGBA") if inpaint.overlays else None,
         cover=cover,
+        overlay=cut_out(fitted, cover).convert("RGBA") if inpaint.overlays else None,
         colours=drawn if start.matches_colours else None,
     )
 
@@ -148,17 +162,19 @@ def _part(
     width: int,
     height: int,
 ) -> Canvas:
-    """A region of the picture, drawn at the size asked for and put back at its own."""
-    mask = resize_image(marked.crop(region), width, height, ResizeMode.FILL)
-    drawn = resize_image(picture.crop(region), width, height, ResizeMode.FILL)
+    """A region of the picture, drawn at the size asked for and put back at its own; all that is marked lies in it."""
+    part, part_marked = picture.crop(region), marked.crop(region)
+    mask = resize_image(part_marked, width, height, ResizeMode.FILL)
+    drawn = resize_image(part, width, height, ResizeMode.FILL)
     if inpaint.fill is not Fill.ORIGINAL:
         drawn = fill_masked(drawn, mask)
     return Canvas(
         picture=drawn,
         mask=mask,
-        overlay=cut_out(picture, marked).convert("RGBA") if inpaint.overlays else None,
         cover=marked,
+        overlay=cut_out(part, part_marked).convert("RGBA") if inpaint.overlays else None,
         region=region,
+        original=picture,
         colours=drawn if start.matches_colours else None,
     )
 
