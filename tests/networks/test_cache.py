@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from modules.models import Model
 from modules.networks import Embedding, Hypernetwork, Lora, NetworkCache
 from modules.params import BadFile
 
@@ -66,3 +68,15 @@ def test_a_broken_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(BadFile):
         cache.lora(path)
     assert cache.nbytes == 0
+
+
+def test_changing_only_the_weight_never_reads_the_file(tmp_path: Path, model: Model) -> None:
+    cache, path = NetworkCache(), tmp_path / "a.safetensors"
+    shutil.copy2(GOLDEN / "lora" / "lin.safetensors", path)
+    before = path.stat()
+    (wanted, *_) = cache.lora(path).patches(model, 0.8).patches
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (other, *_) = cache.lora(path).patches(model, 0.4).patches
+    weight = torch.zeros(64, 64)
+    assert torch.allclose(other.delta(weight) * 2, wanted.delta(weight))
