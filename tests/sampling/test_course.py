@@ -71,6 +71,7 @@ def test_a_walk_makes_the_steps_it_says(sampler: str, steps: int, alphas_cumprod
         if sampler == "DPM adaptive":  # nobody knows how many steps there will be
             assert indices == sorted(indices)
             assert indices[-1] == course.steps - 1
+            assert course.steps == 1 or indices.count(course.steps - 1) == 1
         else:
             assert indices == list(range(course.steps))
 
@@ -323,3 +324,18 @@ def test_sigmas_fall_whatever_range_is_asked_for(alphas_cumprod: torch.Tensor) -
         for schedule in LABELS:
             course = sigma_course("Euler", schedule, 10, alphas_cumprod, options=make())
             assert all(high > low for high, low in pairwise(course.sigmas))
+
+
+@pytest.mark.parametrize("sampler", [name for name in NAMES if name != "DPM adaptive"])
+@pytest.mark.parametrize("strength", [None, 0.5])
+def test_pictures_on_another_device_meet_nothing_of_the_processor_but_single_numbers(
+    sampler: str, strength: float | None, alphas_cumprod: torch.Tensor
+) -> None:
+    course = plot_course(
+        sampler, "Automatic", 20, alphas_cumprod, strength=strength, options=SamplerOptions(eta=1.0, s_churn=9.0)
+    )
+    noise = ImageNoise([1], SHAPE, device="meta")
+    start = course.start(noise.first(), torch.zeros(1, *SHAPE, device="meta"))
+    *_, step = course.walk(Watched(), start, noise)
+    assert step.x.device.type == step.denoised.device.type == "meta"
+    assert step.x.dtype == torch.float32

@@ -30,7 +30,7 @@ def dpm_adaptive(
     """Walk x from the first to the second of the sigmas (2,). Where the two are one, there is only the step to zero.
 
     Yields each step that is accepted. How many there will be nobody knows: `index` is the share of the way that is
-    done, in as many parts as `calls`. One step size suits all pictures of a batch, so that a picture of a batch differs
+    done, in as many parts as `calls`, the last of them at the end. One step size suits all pictures of a batch, so that a picture of a batch differs
     from the same seed alone.
     """
     if sigmas[0] == sigmas[1]:
@@ -52,8 +52,14 @@ def dpm_adaptive(
         if eta > 0:
             x = x + sigma_up * noise(sigma_at(time), sigma_at(end))
         time = end
-        done = ((time - start) / (last - start)).item()
-        yield Step(min(int(done * calls), calls - 1), x, step.denoised)
+        yield Step(_share_done(time, start, last, calls), x, step.denoised)
+
+
+def _share_done(time: torch.Tensor, start: torch.Tensor, last: torch.Tensor, parts: int) -> int:
+    """The number of the part, of as many as these, in which `time` is; the last one at the end only."""
+    if time >= last - NEAR:
+        return parts - 1
+    return max(min(int(parts * ((time - start) / (last - start)).item()), parts - 2), 0)
 
 
 def step_factor(error: float, order: float) -> float:
