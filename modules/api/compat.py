@@ -195,7 +195,7 @@ def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
     request, pictures = translated.request, [picture for picture in job.pictures if picture.kind == "picture"]
     texts = [parse_infotext(picture.infotext) for picture in pictures]
     first = texts[0] if texts else Infotext(request.prompt, request.negative_prompt)
-    width, height = (pictures[0].width, pictures[0].height) if pictures else (request.width, request.height)
+    width, height = _size(first.fields.get("Size", "")) or (request.width, request.height)
     return {
         "prompt": first.prompt,
         "all_prompts": [text.prompt for text in texts],
@@ -223,7 +223,7 @@ def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
         "styles": list(request.styles),
         "job_timestamp": _timestamp(job.started or job.created),
         "clip_skip": job.settings.CLIP_stop_at_last_layers,
-        "is_using_inpainting_conditioning": False,
+        "is_using_inpainting_conditioning": "Conditional mask weight" in first.fields,
         "version": first.fields.get("Version", ""),
         "job_id": job.id,
         "notices": list(job.notices),
@@ -363,6 +363,12 @@ def _seeds(pictures: Sequence[Picture], asked: Txt2ImgRequest | Img2ImgRequest) 
         "all_subseeds": subseeds,
         "subseed_strength": asked.subseed_strength,
     }
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    """The size that was drawn at; hires fix and only masked make pictures of others."""
+    width, _, height = text.partition("x")
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
 
 
 def _number(text: str | None, otherwise: float | None) -> float | None:
