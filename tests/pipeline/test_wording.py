@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from modules.models import Model
-from modules.params import Settings, make_request
+from modules.params import Settings, make_request, parse_infotext
 from modules.pipeline import Plan, plan
 from modules.prompt import ParsedPrompt, Style
 
@@ -96,6 +96,35 @@ def test_a_request_can_leave_networks_out_and_tags_are_taken_out_all_the_same(ma
     made = make_plan(prompt="a <lora:lin:1>cat", disable_extra_networks=True, settings={"sd_lora": "loha"})
     assert names(made) == []
     assert list(first(made).texts()) == ["a cat"]
+
+
+def test_with_a_variation_the_subseed_counts_up_instead_of_the_seed(make_plan: Planner) -> None:
+    # P003
+    plain = make_plan(seed=5, subseed=7, batch_size=2, n_iter=2)
+    varied = make_plan(seed=5, subseed=7, subseed_strength=0.1, batch_size=2, n_iter=2)
+    assert [batch.seeds for batch in plain.batches] == [(5, 6), (7, 8)]
+    assert [batch.seeds for batch in varied.batches] == [(5, 5), (5, 5)]
+    assert [batch.subseeds for batch in varied.batches] == [(7, 8), (9, 10)]
+
+
+def test_a_network_that_is_missing_is_told_and_the_others_stay(make_plan: Planner) -> None:
+    # P056, P059
+    made = make_plan(prompt="a <lora:nowhere:1><lora:lin:abc><lora:loha:0.5><hypernet:h_relu4>")
+    assert names(made) == [("loha", 0.5), ("h_relu4", 1.0)]
+    assert len(made.notices) == 2
+
+
+def test_the_same_network_twice_is_there_twice(make_plan: Planner) -> None:
+    # P060: that the two add is held in test_generate
+    assert names(make_plan(prompt="a <lora:lin:0.5> <lora:lin:0.5>")) == [("lin", 0.5), ("lin", 0.5)]
+
+
+def test_words_of_both_prompts_are_found_and_their_hashes_shown(draw: Drawer) -> None:
+    # P093
+    text = draw(prompt="a tipt3", negative_prompt="tisafe").pictures[0].infotext
+    hashes = parse_infotext(text).fields["TI hashes"]
+    assert [pair.split(": ")[0] for pair in hashes.split(", ")] == ["tipt3", "tisafe"]
+    assert all(len(pair.split(": ")[1]) == 12 for pair in hashes.split(", "))
 
 
 def test_comments_are_left_out_of_every_prompt_unless_the_setting_is_off(make_plan: Planner) -> None:
