@@ -31,6 +31,7 @@ from modules.params import (
 from modules.params.foreign import read_text
 from modules.prompt import apply_styles
 
+LONGEST_TEXT = 1_000_000  # bytes
 _PICTURE_URL = re.compile(r"/jobs/([\w-]+)/pictures/(\d+)$")
 
 
@@ -146,8 +147,16 @@ class Handlers:
         return describe_overrides(self._changed(settings))
 
     def _last_infotext(self, task: str) -> str:
+        """The text of the task's last picture; before the first, of the last that A1111 made in this folder (D003)."""
         pictures = (picture for job in self.jobs.list(20) if job.task == task for picture in job.pictures)
-        return next((picture.infotext for picture in pictures), "")
+        return next((picture.infotext for picture in pictures), "") or self._text_of_a1111()
+
+    def _text_of_a1111(self) -> str:
+        try:
+            with (self.catalogue.folders.data_dir / "params.txt").open("rb") as file:
+                return file.read(LONGEST_TEXT).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
 
     def received(self, url: str) -> tuple[Image.Image | None, dict[str, Any], str]:
         """A finished picture for img2img with the prompts it was made from, and a message if it cannot be had."""

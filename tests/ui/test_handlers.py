@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from PIL import Image
 
-from modules.catalogue import Entry, StyleFiles
+from modules.catalogue import Entry, Folders, StyleFiles
 from modules.catalogue.entries import Facts
 from modules.images import MAX_BYTES
 from modules.params import DEFAULT_CFG, Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
@@ -58,6 +58,9 @@ class FakeJobs:
 
 
 class FakeCatalogue:
+    def __init__(self, folder: Path) -> None:
+        self.folders = Folders.from_args(shipped=folder)
+
     def entries(self, kind: str) -> tuple[Entry, ...]:
         return (BROKEN, SMALL, PLAIN)
 
@@ -72,7 +75,7 @@ def jobs() -> FakeJobs:
 
 @pytest.fixture
 def handlers(jobs: FakeJobs, tmp_path: Path) -> Handlers:
-    return Handlers(jobs, FakeCatalogue(), StyleFiles((tmp_path / "styles.csv",)))  # type: ignore[arg-type]
+    return Handlers(jobs, FakeCatalogue(tmp_path), StyleFiles((tmp_path / "styles.csv",)))  # type: ignore[arg-type]
 
 
 def test_every_parameter_with_a_range_becomes_a_slider_of_that_range() -> None:
@@ -205,6 +208,13 @@ def test_pasting_names_a_checkpoint_that_is_not_here(handlers: Handlers) -> None
     assert fields["seed"] == 3
     assert "sd_model_checkpoint" not in settings
     assert "abcdef1234" in said
+
+
+def test_pasting_nothing_before_the_first_picture_takes_what_a1111_made_last(handlers: Handlers) -> None:
+    # D003
+    (handlers.catalogue.folders.data_dir / "params.txt").write_bytes(b"a pear\nSteps: 9, Seed: 7, Size: 64x64\n")
+    fields, _, said = handlers.pasted("txt2img", " ")
+    assert (fields["prompt"], fields["steps"], said) == ("a pear", 9, "")
 
 
 def test_pasting_nothing_before_the_first_picture_says_what_to_do(handlers: Handlers) -> None:
