@@ -48,6 +48,8 @@ class SamplerInfo:
     """Whether its noise is the increments of one Brownian path per picture."""
     discards_penultimate: bool = False
     """Whether it walks a schedule of one step more, the last sigma above zero left out."""
+    adaptive: bool = False
+    """Whether its steps depend on the picture, so that pictures made together differ from the same ones alone."""
 
 
 SCHEDULES: tuple[ScheduleInfo, ...] = (
@@ -89,7 +91,7 @@ SAMPLERS: tuple[SamplerInfo, ...] = (
         "DPM2 a", ("k_dpm_2_a",), "Karras", True, eta=1, scales_noise=True, ensd=True, discards_penultimate=True
     ),
     SamplerInfo("DPM fast", ("k_dpm_fast",), eta=1, scales_noise=True, ensd=True),
-    SamplerInfo("DPM adaptive", ("k_dpm_ad",), eta=1, ensd=True),
+    SamplerInfo("DPM adaptive", ("k_dpm_ad",), eta=1, ensd=True, adaptive=True),
     SamplerInfo("Restart", ("restart",), "Karras", True),
     SamplerInfo("DDIM", ("ddim",), timesteps=True, eta=0),
     SamplerInfo("DDIM CFG++", ("ddim_cfgpp",), timesteps=True, eta=0),

@@ -95,7 +95,7 @@ def plan(
         mask_weight=settings.inpainting_mask_weight,
         preview_every=max(settings.show_progress_every_n_steps, 0) if settings.live_previews_enable else 0,
         images=len(pictures),
-        batches=split_batches(pictures, _batch_size(request), skip_indices),
+        batches=split_batches(pictures, _made_together(request, first, hires), skip_indices),
         notices=tuple(notices),
     )
 
@@ -261,6 +261,13 @@ def _firstpass_image(request: AnyRequest) -> str | None:
 def _inits(request: AnyRequest) -> tuple[str | None, ...]:
     """The pictures to start from, used in turn; None is noise alone."""
     return request.init_images if isinstance(request, Img2ImgRequest) else (None,)
+
+
+def _made_together(request: AnyRequest, first: Stage, hires: Hires | None) -> int:
+    """How many pictures one batch has at most: one where steps depend on the picture, so that it is the same alone."""
+    stages = [first, *([hires.stage] if hires else [])]
+    is_adaptive = any(find_sampler(stage.sampler)[0].adaptive for stage in stages)
+    return 1 if is_adaptive else _batch_size(request)
 
 
 def _batch_size(request: AnyRequest) -> int:

@@ -168,6 +168,13 @@ class TestNetworks:
         ]
         assert [batch.indices for batch in split_batches(pictures, 4)] == [(0, 1), (2, 3), (4,), (5,)]
 
+    def test_pictures_whose_steps_depend_on_them_are_made_one_by_one(self, make_plan: Planner) -> None:
+        """So that each is the same as alone."""
+        made = make_plan(batch_size=2, n_iter=2, sampler_name="DPM adaptive")
+        assert [batch.indices for batch in made.batches] == [(0,), (1,), (2,), (3,)]
+        made = make_plan(batch_size=2, enable_hr=True, hr_sampler_name="DPM adaptive")
+        assert [batch.seeds for batch in made.batches] == [(1,), (2,)]
+
 
 class TestEmbeddings:
     def test_those_that_a_prompt_names_are_found_in_any_case(self, make_plan: Planner) -> None:

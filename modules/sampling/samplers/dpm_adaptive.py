@@ -30,8 +30,8 @@ def dpm_adaptive(
     """Walk x from the first to the second of the sigmas (2,). Where the two are one, there is only the step to zero.
 
     Yields each step that is accepted. How many there will be nobody knows: `index` is the share of the way that is
-    done, in as many parts as `calls`, the last of them at the end. One step size suits all pictures of a batch, so that a picture of a batch differs
-    from the same seed alone.
+    done, in as many parts as `calls`, the last of them at the end. One step size suits all pictures of a batch, so that
+    a picture of a batch would differ from the same seed alone: give it one at a time.
     """
     if sigmas[0] == sigmas[1]:
         yield from euler(denoise, x, torch.stack([sigmas[0], torch.zeros_like(sigmas[0])]), noise)
