@@ -115,7 +115,7 @@ def _hires(plan: Plan, batch: Batch, position: int, made: Made) -> Fields:
         return {}
     stage, asked = hires.stage, hires.asked
     is_resized = bool(asked.resize_x or asked.resize_y)
-    has_schedule = stage.schedule not in ("Automatic", first.schedule)
+    has_schedule = stage.schedule != first.schedule and not _sampler(stage).timesteps
     return {
         "Hires checkpoint": made.title(stage.checkpoint) if stage.checkpoint != first.checkpoint else None,
         "Hires sampler": stage.sampler if stage.sampler != first.sampler else None,
