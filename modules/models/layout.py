@@ -6,7 +6,7 @@ arguments. Names are those of the original layout (CompVis latent-diffusion), or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -61,27 +61,60 @@ class Layout:
 def unet_config(layout: Layout, facts: Facts, pooled_width: int = 0) -> dict[str, Any]:
     """Arguments of diffusers' UNet2DConditionModel; `pooled_width` is that of the text vector that SDXL's reads."""
     levels = _unet_levels(layout)
-    middle_depth = layout.count("middle_block.1.transformer_blocks.")
     widths = [level.width for level in levels]
     _check_divides(layout, facts.unet_groups, widths, "UNet", "tagbrush.unet.groups")
     heads = [_unet_heads(width, facts) for width in widths]
     for level, count in zip(levels, heads, strict=True):
-        if level.depth or level is levels[-1]:
+        if level.has_attention or level is levels[-1]:
             _check_divides(layout, count, [level.width], "UNet", "tagbrush.unet.heads")
+    context, projection = _an_attention(layout)
+    return (
+        {
+            "in_channels": layout.shape("input_blocks.0.0.weight", 4)[1],
+            "out_channels": layout.shape("out.2.weight", 4)[0],
+            "block_out_channels": widths,
+            "layers_per_block": len(levels[0].down),
+            "down_block_types": [f"{'CrossAttn' * level.has_attention}DownBlock2D" for level in levels],
+            "up_block_types": [f"{'CrossAttn' * level.has_attention}UpBlock2D" for level in reversed(levels)],
+            "cross_attention_dim": layout.shape(context, 2)[1],
+            # diffusers' name for the numbers of heads
+            "attention_head_dim": heads,
+            "norm_num_groups": facts.unet_groups,
+            "use_linear_projection": layout.tensors[projection].ndim == 2,
+        }
+        | _depths(layout, levels)
+        | _added_conditions(layout, facts, pooled_width)
+    )
+
+
+def _an_attention(layout: Layout) -> tuple[str, str]:
+    """The weights of one attention that show the width of the text and the kind of the projections around it."""
+    block = "middle_block.1"
+    if not layout.has(f"{block}."):
+        ends = ".1.transformer_blocks.0.attn2.to_k.weight"
+        found = next((name for name in layout.tensors if name.endswith(ends)), None)
+        block = found.removesuffix(ends) + ".1" if found else block
+    return f"{block}.transformer_blocks.0.attn2.to_k.weight", f"{block}.proj_in.weight"
+
+
+def _depths(layout: Layout, levels: Sequence[_Level]) -> dict[str, Any]:
+    """How many transformer layers each attention has: in general, or one by one as in distilled models such as SSD-1B.
+
+    diffusers gives the middle as many as the first attention of the coarsest level.
+    """
+    middle = layout.count("middle_block.1.transformer_blocks.")
+    coarsest = levels[-1].down[0]
+    if middle and coarsest not in (0, middle):
+        raise layout.refuse(f"has a UNet whose middle is {middle} layers deep and the level around it {coarsest}.")
+    if middle and all(len({*level.down, *level.up}) == 1 for level in levels):
+        return {"transformer_layers_per_block": [level.down[0] or middle for level in levels]}
     return {
-        "in_channels": layout.shape("input_blocks.0.0.weight", 4)[1],
-        "out_channels": layout.shape("out.2.weight", 4)[0],
-        "block_out_channels": widths,
-        "layers_per_block": levels[0].layers,
-        "down_block_types": [f"{'CrossAttn' * bool(level.depth)}DownBlock2D" for level in levels],
-        "up_block_types": [f"{'CrossAttn' * bool(level.depth)}UpBlock2D" for level in reversed(levels)],
-        "transformer_layers_per_block": [level.depth or middle_depth for level in levels],
-        "cross_attention_dim": layout.shape("middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2)[1],
-        # diffusers' name for the numbers of heads
-        "attention_head_dim": heads,
-        "norm_num_groups": facts.unet_groups,
-        "use_linear_projection": layout.tensors["middle_block.1.proj_in.weight"].ndim == 2,
-    } | _added_conditions(layout, facts, pooled_width)
+        "transformer_layers_per_block": [list(level.down) if level.has_attention else middle or 1 for level in levels],
+        "reverse_transformer_layers_per_block": [
+            list(level.up) if level.has_attention else 1 for level in reversed(levels)
+        ],
+        "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else "UNetMidBlock2D",
+    }
 
 
 def _unet_heads(width: int, facts: Facts) -> int:
@@ -115,27 +148,38 @@ def _added_conditions(layout: Layout, facts: Facts, pooled_width: int) -> dict[s
 
 @dataclass(frozen=True)
 class _Level:
-    """One resolution of the UNet: its width, residual blocks, and transformer layers in each attention (0: none)."""
+    """One resolution of the UNet: its width, and the transformer layers of each block down and up (0: none)."""
 
     width: int
-    layers: int
-    depth: int
+    down: tuple[int, ...]
+    up: tuple[int, ...]
+
+    @property
+    def has_attention(self) -> bool:
+        return bool(self.down[0])
 
 
 def _unet_levels(layout: Layout) -> list[_Level]:
     """The resolutions, the finest first."""
-    levels: list[list[tuple[int, int]]] = [[]]
+    down: list[list[tuple[int, int]]] = [[]]
     for index in range(1, layout.count("input_blocks.")):
         block = f"input_blocks.{index}"
         if layout.has(f"{block}.0.op."):
-            levels.append([])
+            down.append([])
             continue
         width = layout.shape(f"{block}.0.out_layers.3.weight", 4)[0]
-        levels[-1].append((width, layout.count(f"{block}.1.transformer_blocks.")))
-    same = all(len(set(level)) == 1 and len(level) == len(levels[0]) for level in levels)
-    if not same:
-        raise layout.refuse("has a UNet whose blocks differ inside one level, which no Stable Diffusion has.")
-    return [_Level(level[0][0], len(level), level[0][1]) for level in levels]
+        down[-1].append((width, layout.count(f"{block}.1.transformer_blocks.")))
+    blocks = len(down[0]) + 1
+    up = [layout.count(f"output_blocks.{index}.1.transformer_blocks.") for index in range(blocks * len(down))]
+    levels = []
+    for number, level in enumerate(down):
+        start = blocks * (len(down) - 1 - number)
+        widths, depths = zip(*level, strict=True) if level else ((), ())
+        levels.append(_Level(widths[0] if widths else 0, depths, tuple(up[start : start + blocks])))
+        is_regular = len(set(widths)) == 1 and len(level) == blocks - 1
+        if not is_regular or len({bool(depth) for depth in (*depths, *levels[-1].up)}) != 1:
+            raise layout.refuse("has a UNet whose blocks differ inside one level, which no Stable Diffusion has.")
+    return levels
 
 
 def vae_config(layout: Layout, facts: Facts) -> dict[str, Any]:

@@ -39,7 +39,10 @@ class Structure:
     widths: tuple[int, ...] = (16, 24)
     attention: tuple[bool, ...] = (True, False)
     layers: int = 1
-    depth: int | tuple[int, ...] = 1
+    depth: int | tuple[int | tuple[int, ...], ...] = 1
+    depth_up: tuple[int | tuple[int, ...], ...] | None = None
+    """Where the way up has other depths than the way down, from the coarsest level on."""
+    has_middle_attention: bool = True
     linear: bool = False
     channels: int = 4
     heads: int | None = 8
@@ -178,6 +181,8 @@ def unet_arguments(structure: Structure) -> dict[str, Any]:
         "up_block_types": [f"{'CrossAttn' * here}UpBlock2D" for here in reversed(structure.attention)],
         "layers_per_block": structure.layers,
         "transformer_layers_per_block": structure.depth,
+        "reverse_transformer_layers_per_block": structure.depth_up,
+        "mid_block_type": "UNetMidBlock2DCrossAttn" if structure.has_middle_attention else "UNetMidBlock2D",
         "use_linear_projection": structure.linear,
         "cross_attention_dim": structure.context_width,
         "attention_head_dim": structure.heads or [max(width // 64, 1) for width in structure.widths],

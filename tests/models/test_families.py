@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,6 +116,36 @@ def test_files_of_every_precision(name: str, dtype: torch.dtype, tmp_path: Path)
             network.to(dtype).float()
     small.write(tmp_path / "model.safetensors", structure, networks, dtype=dtype)
     assert_same(load(tmp_path / "model.safetensors"), networks, structure)
+
+
+DISTILLED = {
+    "like SSD-1B": replace(
+        FAMILIES["sdxl"],
+        layers=2,
+        depth=(1, (2, 2), (4, 3)),
+        depth_up=((3, 3, 2), (2, 1, 1), 1),
+        has_middle_attention=False,
+    ),
+    "other depths up than down": replace(FAMILIES["sdxl"], depth=(2, (1,), (2,)), depth_up=((1, 3), (2, 1), 1)),
+}
+
+
+@pytest.mark.parametrize("structure", DISTILLED.values(), ids=DISTILLED)
+def test_distilled_models_whose_attentions_differ_in_depth(structure: Structure, tmp_path: Path) -> None:
+    networks = small.write(tmp_path / "model.safetensors", structure)
+    assert_same(load(tmp_path / "model.safetensors"), networks, structure)
+
+
+def test_a_middle_of_another_depth_than_the_level_around_it_is_refused(tmp_path: Path) -> None:
+    structure = FAMILIES["sdxl"]
+    tensors = small.original_tensors(structure, small.make_networks(structure))
+    block = "model.diffusion_model.middle_block.1.transformer_blocks."
+    deeper = {
+        f"{block}2{name.removeprefix(block + '1')}": t for name, t in tensors.items() if name.startswith(block + "1")
+    }
+    small.write(tmp_path / "model.safetensors", structure, more=deeper)
+    with pytest.raises(BadFile, match="middle is 3 layers deep"):
+        load(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
