@@ -109,6 +109,7 @@ def test_contexts_of_different_length_are_asked_apart() -> None:
 
 
 def test_a_shorter_part_repeats_its_last_vector() -> None:
+    # P045
     model = Model()
     both = prompt((1.0, context(3.0, 154)), (1.0, context(1.0)))
     assert shift(guided(model, [both], [plain(1.0)], 1.0), X[:1]) == [3]
