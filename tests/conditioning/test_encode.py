@@ -164,7 +164,7 @@ def test_equal_texts_in_different_parts_are_encoded_once(model: Model, tokenizer
 
 
 def test_a_prompt_with_fewer_chunks_than_its_other_variants_has_empty_ones(model: Model, tokenizer: Tokenizer) -> None:
-    # P080: within one schedule; prompts of different length meet in guidance (P045)
+    # P080: within one schedule; prompts of different length meet in guidance
     (got,) = encode(model, [parse_prompt("[a:b BREAK c:2]", steps=4)], tokenizer=tokenizer)
     a, nothing = encode(model, [parse_prompt(text, steps=4) for text in ("a", "")], tokenizer=tokenizer)
     assert torch.equal(context(got, 0), torch.cat([context(a), context(nothing)]))
