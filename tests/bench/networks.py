@@ -5,8 +5,9 @@
 
 Full-size networks with random weights (SD 1.5 in float32, SDXL in bfloat16) and two LoRAs of rank 32 over every linear
 layer and every convolution of the UNet and of the text encoders, in half precision as they are shared. The engines
-take turns, each time in a process of its own; the checkpoint's file is in the system's cache. Figures are seconds:
-the median over all rounds, and the best. diffusers is given its adapters loaded beforehand wherever "cached" is said.
+take turns, each time in a process of its own; the checkpoint's file is in the system's cache. Figures are medians over
+all rounds, of the seconds that passed and of the processor's seconds, which other work on the machine disturbs less.
+diffusers is given its adapters loaded beforehand for everything but the first use.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ OPERATIONS = (
     "replace by another",
     "remove",
 )
-Figures = dict[str, list[float]]
+Seconds = tuple[float, float]
+"""That passed, and that processors worked."""
+Figures = dict[str, list[Seconds]]
 
 CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
@@ -125,10 +128,10 @@ def write_checkpoint(path: Path, family: str, made: dict[str, nn.Module]) -> Non
     save_file(tensors, path, {"modelspec.prediction_type": "epsilon"})
 
 
-def seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def seconds(action: Callable[[], object]) -> Seconds:
+    passed, worked = time.perf_counter(), time.process_time()
     action()
-    return time.perf_counter() - start
+    return time.perf_counter() - passed, time.process_time() - worked
 
 
 def measure_tagbrush(folder: Path, family: str, repeats: int) -> tuple[Figures, dict[str, Any]]:
@@ -272,12 +275,17 @@ def compare(family: str, folder: Path, rounds: int, repeats: int) -> None:
             sys.stdout.write(f"{name:10} GiB: {shown}\n")
             for operation, values in figures.items():
                 together[name].setdefault(operation, []).extend(values)
-    sys.stdout.write(f"\n{'seconds: median (best)':28}{'tagbrush':>18}{'diffusers':>18}{'times':>8}\n")
+    sys.stdout.write(f"\n{'seconds passed (worked)':28}{'tagbrush':>20}{'diffusers':>20}{'times':>18}\n")
     for operation in OPERATIONS:
-        ours, theirs = (together[name][operation] for name in ENGINES)
-        cells = (f"{statistics.median(values):8.3f} ({min(values):7.3f})" for values in (ours, theirs))
-        times = statistics.median(theirs) / statistics.median(ours)
-        sys.stdout.write(f"{operation:28}{''.join(f'{cell:>18}' for cell in cells)}{times:8.1f}\n")
+        ours, theirs = (medians(together[name][operation]) for name in ENGINES)
+        cells = "".join(f"{passed:10.3f} ({worked:7.3f})" for passed, worked in (ours, theirs))
+        times = [b / max(a, 1e-6) for a, b in zip(ours, theirs, strict=True)]
+        sys.stdout.write(f"{operation:28}{cells}{times[0]:9.1f} ({times[1]:5.1f})\n")
+
+
+def medians(figures: list[Seconds]) -> Seconds:
+    passed, worked = (statistics.median(values) for values in zip(*figures, strict=True))
+    return passed, worked
 
 
 def run(engine: str, family: str, folder: Path, repeats: int) -> str:

@@ -71,7 +71,7 @@ class Lora:
         if not fitting.seats:
             raise self._misfit(model)
         strengths = {UNET: te if unet is None else unet, TEXT_ENCODER: te, TEXT_ENCODER_2: te}
-        patches = tuple(fitting.patches(self.identity, strengths, dyn, on))
+        patches = fitting.patches(self.identity, strengths, dyn, on)
         return LoraPatches(patches, tuple(name for name in self.layers if name not in fitting.seats))
 
     def _misfit(self, model: Model) -> NetworkMisfit:

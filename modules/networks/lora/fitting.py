@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,10 @@ from modules.models import Model, Pass, Thin, WeightPatch, bare
 from modules.networks.lora.layer import Layer
 from modules.networks.lora.names import fused_names, layer_name, layer_names
 from modules.networks.tensors import Identity
+
+
+KEPT = 4
+"""Sets of patches that are kept, so that the next picture's are the same ones."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,22 @@ class Fitting:
     seats: Mapping[str, tuple[Seat, ...]]
     """By the file's name for the layer."""
     _thin: dict[tuple[str, int | None, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    _made: dict[tuple[Any, ...], tuple[WeightPatch, ...]] = field(default_factory=dict)
 
     def patches(
         self, identity: Identity, strengths: Mapping[str, float], dyn: int | None, on: Pass
-    ) -> Iterator[WeightPatch]:
+    ) -> tuple[WeightPatch, ...]:
         """The patches of every layer in a network whose strength is not 0; strengths are by network."""
+        asked = (identity, *strengths.values(), dyn, on)
+        if asked not in self._made:
+            if len(self._made) >= KEPT:
+                self._made.clear()
+            self._made[asked] = tuple(self._make(identity, strengths, dyn, on))
+        return self._made[asked]
+
+    def _make(
+        self, identity: Identity, strengths: Mapping[str, float], dyn: int | None, on: Pass
+    ) -> Iterator[WeightPatch]:
         for name, seats in self.seats.items():
             for seat in seats:
                 if strengths[seat.network] != 0:
