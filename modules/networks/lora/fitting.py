@@ -15,7 +15,6 @@ from modules.networks.lora.layer import Layer
 from modules.networks.lora.names import fused_names, layer_name, layer_names
 from modules.networks.tensors import Identity
 
-
 KEPT = 4
 """Sets of patches that are kept, so that the next picture's are the same ones."""
 
