@@ -36,7 +36,7 @@ MAX_CFG_SCALE = 1000
 Tensors = Mapping[str, TensorStub]
 
 _CONTEXT_KEY = re.compile(
-    r"attn2[._]to_k[._](?:lora_down[.]weight|lora_A[.](?:default[.])?weight|lora[.]down[.]weight|hada_w[12]_b|diff|weight)$"
+    r"attn2[._]to_k[._](?:lora_down[.]weight|lora_A[.](?:default[.])?weight|lora[.]down[.]weight|hada_w[12]_b|diff)$"
 )
 _WIDTH_KEY = re.compile(r"(\d{1,5})\.[01]\.")
 _LORA_KEY = re.compile(r"^(lora_|lycoris_|oft_unet|unet\.|text_encoder\.)|\.(lora_up|lora_A|hada_w1_a|lokr_w1)")

@@ -120,6 +120,15 @@ def test_a_broken_file_says_why_and_stays_out_of_the_prompt(page: Page) -> None:
     expect(page.locator(PROMPT)).to_have_value("")
 
 
+def test_a_word_for_another_model_says_so_on_its_card(page: Page, served: Served) -> None:
+    # P095
+    (served.data / "embeddings").mkdir(exist_ok=True)
+    shutil.copy(GOLDEN / "embeddings" / "xlstyle.safetensors", served.data / "embeddings")
+    open_tab(page, "Textual Inversion")
+    expect(card(page, "xlstyle")).to_contain_text("for another model", timeout=15_000)
+    expect(card(page, "xlstyle")).to_have_attribute("title", re.compile("made for SDXL"))
+
+
 def test_a_network_that_is_missing_is_named_and_the_picture_is_made(page: Page) -> None:
     generate(page, "a cat <lora:nowhere:1>")
     expect(page.locator(STATUS)).to_have_text(DONE, timeout=A_JOB)

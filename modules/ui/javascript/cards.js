@@ -163,7 +163,8 @@ class Cards extends Mounted {
     const art = item.preview
       ? make("img", { class: "tb-art", src: item.preview, alt: "", loading: "lazy", decoding: "async" })
       : make("div", { class: "tb-art tb-letter" }, [...item.name][0]?.toUpperCase() ?? "?");
-    const below = item.error ? "cannot be used" : [item.category, familyName(item.family)].filter(Boolean).join(" · ");
+    const kind = [item.category, familyName(item.family), VARIANTS[item.variant]].filter(Boolean).join(" · ");
+    const below = item.error ? "cannot be used" : item.skipped ? "for another model" : kind;
     const card = make(
       "button",
       { class: "card", type: "button", "data-name": item.name, "data-kind": item.kind, title: describe(item), onclick: () => this.click(item) },
@@ -172,6 +173,7 @@ class Cards extends Mounted {
       make("span", { class: "tb-card-below" }, below || " "),
     );
     card.classList.toggle("is-broken", Boolean(item.error));
+    card.classList.toggle("is-skipped", Boolean(item.skipped));
     return card;
   }
 
@@ -236,13 +238,18 @@ class Cards extends Mounted {
 }
 
 /** @param {string} family */
-const familyName = (family) => ({ sd1: "SD 1", sd2: "SD 2", sdxl: "SDXL" })[family] ?? family ?? "";
+const familyName = (family) =>
+  ({ sd1: "SD 1", sd2: "SD 2", sdxl: "SDXL", sdxl_refiner: "SDXL refiner" })[family] ?? family ?? "";
+
+/** What a checkpoint is besides its family, where that is worth a word. @type {Record<string, string>} */
+const VARIANTS = { inpaint: "inpainting", pix2pix: "instruct-pix2pix" };
 
 /** @param {any} item */
 function describe(item) {
   if (item.error) return `${item.name} cannot be used: ${item.error}`;
   const words = item.activation_text ? `Adds: ${item.activation_text}` : "";
-  return [item.category ? `${item.category}/${item.name}` : item.name, item.description, words].filter(Boolean).join("\n");
+  const name = item.category ? `${item.category}/${item.name}` : item.name;
+  return [name, item.description, words, item.skipped].filter(Boolean).join("\n");
 }
 
 customElements.define("tb-cards", Cards);
