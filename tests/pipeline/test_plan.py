@@ -258,3 +258,62 @@ def shipped(tmp_path: Path) -> Iterator[Catalogue]:
 
 def _folders(root: Path) -> Folders:
     return Folders.from_args(shipped=root)
+
+
+class TestVariation:
+    def test_the_seed_stays_and_the_subseed_counts(self, make_plan: Planner) -> None:
+        # P003
+        made = make_plan(seed=7, subseed=2**64 - 1, subseed_strength=0.1, batch_size=3)
+        assert made.batches[0].seeds == (7, 7, 7)
+        assert made.batches[0].subseeds == (2**64 - 1, 0, 1)
+
+    def test_without_strength_both_count(self, make_plan: Planner) -> None:
+        # P003
+        made = make_plan(seed=7, subseed=3, batch_size=2, n_iter=2)
+        assert [batch.seeds for batch in made.batches] == [(7, 8), (9, 10)]
+        assert [batch.subseeds for batch in made.batches] == [(3, 4), (5, 6)]
+
+    def test_a_size_to_resize_from_takes_both_numbers(self, make_plan: Planner) -> None:
+        assert make_plan(seed_resize_from_w=64, seed_resize_from_h=96).variation.resize_from == (64, 96)
+        assert make_plan(seed_resize_from_w=64).variation.resize_from is None
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("sampler", "eta"), [("Euler a", 0.5), ("DPM++ SDE", 0.5), ("DDIM", 0.25), ("DDIM CFG++", 0.25)]
+    )
+    def test_eta_is_the_settings_of_its_kind_of_sampler(self, make_plan: Planner, sampler: str, eta: float) -> None:
+        # U010
+        settings = {"eta_ancestral": 0.5, "eta_ddim": 0.25}
+        assert make_plan(settings=settings, sampler_name=sampler).first.options.eta == eta
+        assert make_plan(settings=settings, sampler_name=sampler, eta=0.0).first.options.eta == 0
+
+    def test_a_request_goes_before_the_settings(self, make_plan: Planner) -> None:
+        # U010
+        settings = {"s_churn": 1.0, "s_noise": 1.1, "s_min_uncond": 2.0}
+        made = make_plan(settings=settings, s_churn=3.0, s_min_uncond=0.0)
+        assert (made.first.options.s_churn, made.first.options.s_noise) == (3.0, 1.1)
+        assert made.guidance.s_min_uncond == 0
+
+    @pytest.mark.parametrize(
+        ("settings", "fields", "expected"),
+        [
+            ({"token_merging_ratio": 0.3}, {}, (0.3, 0.3)),
+            ({"token_merging_ratio": 0.3, "token_merging_ratio_hr": 0.5}, {}, (0.3, 0.5)),
+            ({"token_merging_ratio_img2img": 0.4}, {"task": "img2img", "init_images": ("a",)}, (0.4, None)),
+        ],
+    )
+    def test_tokens_are_merged_by_the_kind_of_work(
+        self, make_plan: Planner, settings: dict, fields: dict, expected: tuple
+    ) -> None:
+        hires = {} if "task" in fields else {"enable_hr": True}
+        made = make_plan(settings=settings, **fields, **hires)
+        assert (made.first.token_merging, made.hires and made.hires.stage.token_merging) == expected
+
+
+class TestNetworksLeftOut:
+    def test_tags_are_taken_out_and_no_network_is_used(self, make_plan: Planner) -> None:
+        # P063
+        made = make_plan(prompt="a <lora:lin:1> cat", negative_prompt="<lora:loha:1>", disable_extra_networks=True)
+        assert made.batches[0].first.networks == ()
+        assert list(made.batches[0].first.prompts[0].texts()) == ["a  cat"]
