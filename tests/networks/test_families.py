@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from modules.models import Model, Pass, load, patched
 from modules.networks import NetworkMisfit, describe_partial, load_lora
@@ -124,9 +124,6 @@ def test_an_sdxl_lora_of_the_negative_prompt_acts_on_its_pass_alone(model_of: Lo
     assert all(map(torch.equal, answers(model), bare))
 
 
-THIRDS = "lora_te_text_model_encoder_layers_0_self_attn_{}_proj"
-
-
 def fused(parts: dict[str, torch.Tensor], suffix: str) -> dict[str, torch.Tensor]:
     return {
         f"text_encoders.clip_h.transformer.resblocks.0.attn.{suffix}.{name}": tensor for name, tensor in parts.items()
@@ -222,3 +219,17 @@ def test_another_familys_lora_names_both(
     """D044"""
     with pytest.raises(NetworkMisfit, match=sentence):
         load_lora(lora(tmp_path / "style.safetensors", **{name: shape})).patches(model_of(on))
+
+
+def test_words_bundled_for_sdxl_have_vectors_for_both_encoders(model_of: Load, tmp_path: Path) -> None:
+    """D045: `bundle_emb.<word>.clip_l` and `.clip_g`."""
+    path = lora(tmp_path / "pivotal.safetensors", **{name: shape for name, (shape, _) in SDXL_LAYERS.items()})
+    words = {f"bundle_emb.my word.{part}": torch.randn(3, width) for part, width in (("clip_l", 32), ("clip_g", 64))}
+    save_file(load_file(path) | words, path)
+    read = load_lora(path)
+    assert read.patches(model_of("sdxl")).unmatched == ()
+    (word,) = read.embeddings
+    assert word.name == "my word"
+    fitted = word.fitted(model_of("sdxl"))
+    assert torch.equal(fitted["clip_l"], words["bundle_emb.my word.clip_l"])
+    assert torch.equal(fitted["clip_g"], words["bundle_emb.my word.clip_g"])

@@ -127,6 +127,18 @@ def test_a_merged_weight_is_that_of_lycoris(name: str, strength: float, model: M
             assert distance(layer.weight, wanted[key].reshape(layer.weight.shape)) < 1e-5, key
 
 
+def test_any_mix_of_kinds_in_one_file_is_read(model: Model, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    kinds = ("LoHa", "LoKr, both whole", "IA3 on inputs", "LoCon with Tucker's kernel", "OFT", "LoRA")
+    mix = dict(zip(layers_of(model), kinds, strict=True))
+    layers = layers_of(model)
+    modules = {key: trained(KINDS[kind], key, deepcopy(layers[key])) for key, kind in mix.items()}
+    wanted = {key: merged(mix[key], made, layers[key].weight.detach(), 1.0) for key, made in modules.items()}
+    with patched(model, load_lora(save(tmp_path / "mix.safetensors", modules)).patches(model).patches):
+        for key, layer in layers.items():
+            assert distance(layer.weight, wanted[key].reshape(layer.weight.shape)) < 1e-5, key
+
+
 DORAS: Mapping[str, Make] = {
     "LoRA": kind(LoConModule, weight_decompose=True, wd_on_out=False),
     "LoHa": kind(LohaModule, weight_decompose=True, wd_on_out=False),
