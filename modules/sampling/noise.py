@@ -24,14 +24,6 @@ class Generator(Protocol):
         """float32 of `shape`, mean 0 and variance 1; a new one each time."""
 
 
-class _Philox:
-    def __init__(self, seed: int) -> None:
-        self._numbers = Philox(seed)
-
-    def normal(self, shape: Sequence[int]) -> torch.Tensor:
-        return torch.from_numpy(self._numbers.normal(shape))
-
-
 class _Torch:
     def __init__(self, seed: int, device: torch.device) -> None:
         self._numbers = torch.Generator(device).manual_seed(seed % SEEDS)
@@ -44,7 +36,7 @@ def generator(source: Source, seed: int, device: torch.device) -> Generator:
     """A fresh generator. "NV" gives an NVIDIA GPU's numbers on any machine, "GPU" those of `device` itself."""
     match source:
         case "NV":
-            return _Philox(seed)
+            return Philox(seed, device if device.type == "cuda" else "cpu")  # others may lack float64
         case "CPU":
             return _Torch(seed, torch.device("cpu"))
         case "GPU" if device.type == "cuda":
@@ -89,7 +81,7 @@ class ImageNoise:
 
     def first(self) -> torch.Tensor:
         """The initial noise; call it once, before `next`."""
-        noise = torch.stack([self._first_of(picture) for picture in range(len(self.seeds))]).to(self.device)
+        noise = self._there([self._first_of(picture) for picture in range(len(self.seeds))])
         if self._eta_delta:
             self._generators = [generator(self.source, seed + self._eta_delta, self.device) for seed in self.seeds]
         return noise
@@ -108,7 +100,7 @@ class ImageNoise:
 
     def next(self) -> torch.Tensor:
         """Fresh noise for a step."""
-        return torch.stack([each.normal(self.shape) for each in self._generators]).to(self.device)
+        return self._there([each.normal(self.shape) for each in self._generators])
 
     def brownian(self, low: float, high: float) -> Callable[[float, float], torch.Tensor]:
         """Noise for a step between two sigmas of [low, high], the increment of one Brownian path per picture.
@@ -118,9 +110,16 @@ class ImageNoise:
         paths = [BrownianPath(low, high, seed % SEEDS, self._draw) for seed in self.seeds]
 
         def noise(sigma: float, sigma_next: float) -> torch.Tensor:
-            return torch.stack([path.unit_increment(sigma, sigma_next) for path in paths]).to(self.device)
+            return self._there([path.unit_increment(sigma, sigma_next) for path in paths])
 
         return noise
+
+    def _there(self, noises: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(B, C, H, W) on the device; numbers made on the CPU follow what the GPU has to do, and nobody waits."""
+        noise = torch.stack(list(noises))
+        if self.device.type == "cuda" and noise.device.type == "cpu":
+            noise = noise.pin_memory()
+        return noise.to(self.device, non_blocking=True)
 
     def _draw(self, seed: int) -> torch.Tensor:
         return generator(self.source, seed, self.device).normal(self.shape)

@@ -42,7 +42,8 @@ class Passes:
         self._sources = _sources(parts, unconds)
         self.weights = [[weight for weight, _ in mine] for mine in parts]
         self._owners = [picture for picture, mine in enumerate(parts) for _ in mine]
-        self._owners_there = torch.tensor(self._owners, device=device) if len(self._owners) > len(parts) else None
+        several = len(self._owners) > len(parts)
+        self._owners_there = torch.tensor(self._owners).to(device, non_blocking=True) if several else None
         self.is_three_way = is_three_way
         cond = stack([context for mine in parts for _, context in mine], device)
         uncond = stack(unconds, device)
