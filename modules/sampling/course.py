@@ -223,9 +223,10 @@ class SigmaCourse:
 def _sigma_course(request: _Request, schedule: str) -> SigmaCourse:
     info, options = request.info, request.options
     walker = SIGMA_SAMPLERS[info.name]
-    levels = NoiseLevels.of_model(request.alphas_cumprod, quantize=options.quantize)
     if walker.consistency:
-        levels = levels.for_consistency()
+        levels = NoiseLevels.of_consistency_model(request.alphas_cumprod)
+    else:
+        levels = NoiseLevels.of_model(request.alphas_cumprod, quantize=options.quantize)
     more = int(request.discards_penultimate)
     whole = schedule_sigmas(schedule, request.total + more, levels, options=options, is_sdxl=request.is_sdxl)
     if request.discards_penultimate:

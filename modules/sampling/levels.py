@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -34,13 +34,14 @@ class NoiseLevels:
         alphas = on_cpu(alphas_cumprod)
         return cls(((1 - alphas) / alphas) ** 0.5, quantize=quantize)
 
-    def for_consistency(self) -> NoiseLevels:
-        """Every 20th of these: those of a latent consistency model (Luo et al. 2023, arXiv:2310.04378).
+    @classmethod
+    def of_consistency_model(cls, alphas_cumprod: torch.Tensor) -> NoiseLevels:
+        """Every 20th of those of `of_model`: a latent consistency model's (Luo et al. 2023, arXiv:2310.04378).
 
         It knows no timesteps between its own: it is asked at the nearest.
         """
-        chosen = self.sigmas[LCM_STRIDE - 1 :: LCM_STRIDE].float()
-        return replace(self, sigmas=chosen, first=LCM_STRIDE - 1, stride=LCM_STRIDE, quantize=True)
+        alphas = on_cpu(alphas_cumprod)[LCM_STRIDE - 1 :: LCM_STRIDE].float()
+        return cls(((1 - alphas) / alphas) ** 0.5, LCM_STRIDE - 1, LCM_STRIDE, quantize=True)
 
     def __len__(self) -> int:
         return len(self.sigmas)

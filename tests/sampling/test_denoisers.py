@@ -42,8 +42,8 @@ def test_a_v_prediction_is_seen_as_a_picture(sigma: float, levels: NoiseLevels) 
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_a_consistency_model_blends_with_x_near_the_end(sigma: float, levels: NoiseLevels) -> None:
-    own = levels.for_consistency()
+def test_a_consistency_model_blends_with_x_near_the_end(sigma: float, alphas_cumprod: torch.Tensor) -> None:
+    own = NoiseLevels.of_consistency_model(alphas_cumprod)
     got = consistency_view(own)(Model())(X, sigma, NOTHING)
     wide, time = torch.full((2, 1, 1, 1), sigma), torch.tensor(own.timestep(sigma)) * 10.0
     keep, take = 0.5**2 / (time**2 + 0.5**2), time / (time**2 + 0.5**2) ** 0.5

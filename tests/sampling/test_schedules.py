@@ -154,7 +154,7 @@ def test_a_sigma_outside_the_training_is_clamped_to_it() -> None:
 
 
 def test_a_consistency_model_is_only_asked_at_its_own_timesteps() -> None:
-    levels = SD1.for_consistency()
+    levels = NoiseLevels.of_consistency_model(SD1_ALPHAS)
     assert len(levels) == 50
     assert levels.timestep(SD1.sigmas[500].item()) == 499
     assert levels.timestep(1e9) == 999
