@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modules.params import BadFile, TagbrushError
+from modules.params import BadFile
 
 from .checkpoints import match_checkpoint
 from .entries import KINDS, Entry, Facts, Kind
@@ -36,10 +36,6 @@ PAUSE = 0.1
 
 HASH_PATIENCE = 2.0
 """Seconds that looking for a file by its hash may take."""
-
-OWN_DIGITS = 12
-LEAST_DIGITS = 8
-"""Digits of a hash that tell one file from all others."""
 
 Listener = Callable[[Kind], None]
 
@@ -303,40 +299,15 @@ class Catalogue:
 
     def has_hash(self, entry: Entry, digits: str) -> bool | None:
         """Whether the file's hash of any kind begins with the digits; None while none of them is known."""
-        known = self._hashes.known(entry)
-        return any(digest.startswith(digits.lower()) for digest in known) if known else None
+        return self._hashes.has(entry, digits)
 
-    def with_hash(self, kind: Kind, digits: str, *, wait: bool = True, patience: float = HASH_PATIENCE) -> Entry | None:
-        """The file whose hash begins with the digits; None if there is none, or it is not found in time.
+    def with_hash(self, kind: Kind, digits: str, *, wait: bool = True) -> Entry | None:
+        """The file whose hash begins with the digits; None if there is none, or it is not found in a moment.
 
-        Hashes that are known are compared first; the others are computed as far as patience goes, where `wait` says so.
+        Hashes that are known are compared first; others are computed where `wait` says so.
         """
-        if len(digits) < LEAST_DIGITS:
-            return None
-        entries = [entry for entry in self.entries(kind) if not entry.error]
-        known = self._hashes.all_known()
-        for entry in entries:
-            stored = entry.metadata.get("sshs_model_hash", "")
-            if any(digest.startswith(digits.lower()) for digest in (stored, *known.get(stamp_of(entry), ()))):
-                return entry
-        deadline = time.monotonic() + patience
-        for entry in entries if wait else ():
-            if time.monotonic() > deadline:
-                break
-            if stamp_of(entry) not in known and self._is_now_known_as(entry, digits, deadline):
-                return entry
-        return None
-
-    def _is_now_known_as(self, entry: Entry, digits: str, deadline: float) -> bool:
-        """Whether the hash, computed now unless that takes too long, is the one asked for.
-
-        A1111 writes twelve digits of a LoRA's own hash; whoever writes another number of them means the whole file's.
-        """
-        future = self.shorthash(entry) if len(digits) == OWN_DIGITS else self.sha256(entry)
-        try:
-            return future.result(max(0.0, deadline - time.monotonic())).startswith(digits.lower())
-        except (TagbrushError, TimeoutError):
-            return False
+        usable = [entry for entry in self.entries(kind) if not entry.error]
+        return self._hashes.find(usable, digits, patience=HASH_PATIENCE if wait else 0)
 
     def _hashed(self, kind: Kind) -> None:
         if self._refresh(kind, 0):

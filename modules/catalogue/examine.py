@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from modules.params import BadFile
 
 from .averages import averages_as_weights
 from .entries import Facts, Kind
-from .families import FAMILY_OF_WIDTH, UNET, VARIANT_OF_CHANNELS, Family, Prediction, architecture
+from .families import FAMILY_OF_WIDTH, UNET, Family, architecture, usable_size
 from .headers import read_header
+from .model_folder import examine_folder
 from .pickles import read_stubs
 from .picture_embeddings import IMAGE_SUFFIXES, NoEmbedding, read_picture_embedding, tensor_shape
 from .stubs import Opaque, TensorStub
@@ -29,8 +29,6 @@ MAX_LISTED = 100
 COVERS = ("ssmd_cover_images", "modelspec.thumbnail")
 """Metadata that holds pictures rather than text."""
 
-LATENT_PIXELS = 8
-MAX_SIDE = 8192
 MAX_CFG_SCALE = 1000
 
 Tensors = Mapping[str, TensorStub]
@@ -46,7 +44,7 @@ def examine(kind: Kind, path: Path) -> Facts:
     """The facts of a file of the given kind; a file that cannot be used has them say why."""
     try:
         if path.is_dir():
-            return _diffusers_folder(path)
+            return examine_folder(path)
         if kind == "embedding" and path.suffix.lower() in IMAGE_SUFFIXES:
             return _picture_embedding(path)
         tensors, metadata, contents = _contents(path)
@@ -217,56 +215,9 @@ _EXAMINERS = {
 }
 
 
-def _diffusers_folder(path: Path) -> Facts:
-    """The facts of a folder in diffusers' layout, from its small configuration files."""
-    unet = _json(path / "unet" / "config.json")
-    width, size, channels = (unet.get(key) for key in ("cross_attention_dim", "sample_size", "in_channels"))
-    prediction = _PREDICTIONS.get(str(_optional(path / "scheduler" / "scheduler_config.json").get("prediction_type")))
-    return Facts(
-        family=_folder_family(_optional(path / "model_index.json"), width),
-        variant=VARIANT_OF_CHANNELS.get(channels, "base") if isinstance(channels, int) else "base",
-        prediction=prediction,
-        native_size=_within_limits([size * LATENT_PIXELS]) if isinstance(size, int) else None,
-        width=width if isinstance(width, int) else None,
-    )
-
-
-_PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
-
-
-def _folder_family(index: Mapping[str, Any], width: Any) -> Family:
-    """The family by the text encoders that the folder names, else by what cross-attention looks at."""
-    parts = {key for key, value in index.items() if isinstance(value, list) and value and value[0] is not None}
-    if "text_encoder_2" in parts:
-        return "sdxl" if "text_encoder" in parts else "sdxl_refiner"
-    return FAMILY_OF_WIDTH.get(width, "") if isinstance(width, int) else ""
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    """A configuration file that need not be there."""
-    try:
-        return _json(path)
-    except BadFile:
-        return {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadFile(path.parents[1], f"is a folder without a readable {path.parent.name}/{path.name}.") from error
-    return value if isinstance(value, dict) else {}
-
-
 def _size(text: str) -> tuple[int, int] | None:
     """Width and height of "128x128", "1024" or "512, 768"; None for what a tool wrote otherwise."""
-    return _within_limits([int(number) for number in re.findall(r"\d{1,5}", text)])
-
-
-def _within_limits(sides: Sequence[int]) -> tuple[int, int] | None:
-    """Width and height of one or two sides in pixels; None where no picture can be of that size."""
-    usable = 1 <= len(sides) <= 2 and all(LATENT_PIXELS <= side <= MAX_SIDE for side in sides)
-    return (sides[0], sides[-1]) if usable else None
+    return usable_size([int(number) for number in re.findall(r"\d{1,5}", text)])
 
 
 def _number(text: str) -> float | None:

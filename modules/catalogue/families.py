@@ -32,6 +32,9 @@ VARIANT_OF_CHANNELS: Mapping[int, Variant] = MappingProxyType({4: "base", 9: "in
 SIZE_OF_PREDICTION: Mapping[Prediction, tuple[int, int]] = MappingProxyType({"epsilon": (512, 512), "v": (768, 768)})
 """Width and height that an SD 2 was trained at: "512-base" predicts noise, "768-v" predicts v."""
 
+LATENT_PIXELS = 8
+MAX_SIDE = 8192
+
 # The text encoders' places in the file hold for any width.
 _TEXT_ENCODERS: tuple[tuple[str, Family], ...] = (
     ("conditioner.embedders.1.model.", "sdxl"),
@@ -189,3 +192,9 @@ def _prediction(tensors: Mapping[str, HasShape], metadata: Mapping[str, str], fa
 def _missing(tensors: Mapping[str, HasShape]) -> tuple[str, ...]:
     parts = {"text encoder": ("cond_stage_model.", "conditioner.embedders."), "VAE": (f"{VAE}decoder.",)}
     return tuple(part for part, places in parts.items() if not any(name.startswith(places) for name in tensors))
+
+
+def usable_size(sides: Sequence[int]) -> tuple[int, int] | None:
+    """Width and height of one or two sides in pixels; None where no picture can be of that size."""
+    usable = 1 <= len(sides) <= 2 and all(LATENT_PIXELS <= side <= MAX_SIDE for side in sides)
+    return (sides[0], sides[-1]) if usable else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,6 +21,9 @@ Algorithm = Literal["sha256", "addnet"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 BLOCK = 1 << 20
+LORA_DIGITS = 12
+LEAST_DIGITS = 8
+"""Digits of a hash that tell one file from all others."""
 
 
 class Closed(TagbrushError):
@@ -56,18 +60,50 @@ class Hashes:
         computed.add_done_callback(lambda done: self._computed(entry, algorithm, done))
         return pending
 
-    def known(self, entry: Entry) -> tuple[str, ...]:
-        """The hashes of a file that are known by now, and what a LoRA's own metadata says."""
-        found = [self._index.hash_of(stamp_of(entry), algorithm) for algorithm in ALGORITHMS]
-        return tuple(digest for digest in (*found, entry.metadata.get("sshs_model_hash")) if digest)
+    def has(self, entry: Entry, digits: str) -> bool | None:
+        """Whether a file's hash of any kind begins with the digits; None while none of them is known."""
+        computed = [self._index.hash_of(stamp_of(entry), algorithm) for algorithm in ALGORITHMS]
+        known = [digest for digest in (*computed, entry.metadata.get("sshs_model_hash")) if digest]
+        return any(digest.startswith(digits.lower()) for digest in known) if known else None
 
-    def all_known(self) -> dict[Stamp, list[str]]:
+    def find(self, entries: Sequence[Entry], digits: str, *, patience: float) -> Entry | None:
+        """The file whose hash begins with the digits, or None.
+
+        Hashes that are known are compared first; others are computed for as many seconds as there is patience.
+        """
+        if len(digits) < LEAST_DIGITS:
+            return None
+        known = self._all_known()
+        for entry in entries:
+            stored = entry.metadata.get("sshs_model_hash", "")
+            if any(digest.startswith(digits.lower()) for digest in (stored, *known.get(stamp_of(entry), ()))):
+                return entry
+        deadline = time.monotonic() + patience
+        for entry in entries:
+            if time.monotonic() >= deadline:
+                return None
+            if stamp_of(entry) not in known and self._is_now_known_as(entry, digits, deadline):
+                return entry
+        return None
+
+    def _all_known(self) -> dict[Stamp, list[str]]:
         """The hashes of every file hashed so far."""
         known: dict[Stamp, list[str]] = {}
         for algorithm in ALGORITHMS:
             for place, digest in self._index.hashes(algorithm).items():
                 known.setdefault(place, []).append(digest)
         return known
+
+    def _is_now_known_as(self, entry: Entry, digits: str, deadline: float) -> bool:
+        """Whether the hash, computed now unless that takes too long, is the one asked for.
+
+        A1111 writes twelve digits of a LoRA's own hash; whoever writes another number of them means the whole file's.
+        """
+        future = self.short(entry) if len(digits) == LORA_DIGITS else self.hash(entry, "sha256")
+        try:
+            return future.result(max(0.0, deadline - time.monotonic())).startswith(digits.lower())
+        except (TagbrushError, TimeoutError):
+            return False
 
     def short(self, entry: Entry) -> Future[str]:
         """The digits that infotexts show (D046): 12 of a LoRA or embedding, 10 of the other kinds.
@@ -76,8 +112,8 @@ class Hashes:
         """
         is_lora = entry.kind == "lora"
         if is_lora and (stored := entry.metadata.get("sshs_model_hash")):
-            return _future(stored[:12])
-        digits = 12 if entry.kind in ("lora", "embedding") else 10
+            return _future(stored[:LORA_DIGITS])
+        digits = LORA_DIGITS if entry.kind in ("lora", "embedding") else 10
         short = _future()
         whole = self.hash(entry, "addnet" if is_lora and entry.path.suffix.lower() == ".safetensors" else "sha256")
         whole.add_done_callback(lambda done: _pass_on(done, short, lambda digest: digest[:digits]))
