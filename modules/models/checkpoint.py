@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from modules.catalogue import Variant, architecture, averages_as_weights, refuse_others
-from modules.models.convert import clip_tensors, diffusers_vae_tensors
+from modules.models.convert import clip_tensors, diffusers_vae_tensors, openclip_tensors
 from modules.models.facts import Facts, checked, count, read_facts
 from modules.models.files import Weights, read_weights
 from modules.models.layout import Layout, clip_config, is_diffusers_vae, openclip_config, unet_config, vae_config
@@ -27,6 +27,9 @@ OPENCLIP: Mapping[str, str] = {
     "sdxl": "conditioner.embedders.1.model.",
     "sdxl_refiner": "conditioner.embedders.0.model.",
 }
+
+SD2_TEXT_LAYERS = 23
+"""Of OpenCLIP-H's 24."""
 
 
 @dataclass(frozen=True)
@@ -123,18 +126,22 @@ def _clip(weights: Weights, facts: Facts) -> Part:
 
 def _openclip(weights: Weights, facts: Facts) -> Part:
     name = "second text encoder (OpenCLIP bigG)" if facts.family == "sdxl" else "text encoder (OpenCLIP)"
-    tensors = _under(weights, OPENCLIP[facts.family], name)
+    tensors = openclip_tensors(_under(weights, OPENCLIP[facts.family], name))
     config = openclip_config(Layout(weights.path, tensors), facts)
     return Part(weights.path, config, tensors, openclip_places, weights.mapped)
 
 
 def _openclip_h(weights: Weights, facts: Facts) -> Part:
-    """SD 2's text encoder without its last layer, which the UNet never saw: it was trained on the state before."""
+    """SD 2's text encoder without its last layer, which the UNet never saw: it was trained on the state before.
+
+    Files that were made from diffusers' folders lack that layer already.
+    """
     part = _openclip(weights, facts)
     layers = part.config["num_hidden_layers"]
     if layers < 2:
         raise BadFile(weights.path, f"has a text encoder of {layers} layers; that of SD 2 has 24.")
-    return replace(part, config={**part.config, "num_hidden_layers": layers - 1})
+    used = layers if layers == SD2_TEXT_LAYERS else layers - 1
+    return replace(part, config={**part.config, "num_hidden_layers": used})
 
 
 def _under(weights: Weights, prefix: str, name: str) -> dict[str, torch.Tensor]:

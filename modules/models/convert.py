@@ -26,3 +26,12 @@ def diffusers_vae_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
 def clip_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
     """CLIP's weights as transformers names them, without `text_model.`, which early files lack as well (D015)."""
     return {re.sub(r"^text_model\.", "", name): tensor for name, tensor in tensors.items()}
+
+
+def openclip_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """OpenCLIP's weights; files made from diffusers' folders may hold its projection as transformers does, turned."""
+    named = dict(tensors)
+    turned = named.pop("text_projection.weight", None)
+    if turned is not None and turned.ndim == 2:
+        named.setdefault("text_projection", turned.T)
+    return named

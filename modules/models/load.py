@@ -64,7 +64,7 @@ def load(
         variant=checkpoint.variant,
         prediction_type=prediction,
         alphas_cumprod=checkpoint.alphas_cumprod,
-        rgb=latent_to_rgb(used_vae, facts.scale_factor),
+        rgb=latent_to_rgb(used_vae, facts.scale_factor, facts.family),
         path=path,
         device=device,
         dtype=dtype,
@@ -89,11 +89,13 @@ def with_vae(model: Model, path: Path | str | None) -> Model:
     if path is None:
         if own is None:
             raise BadFile(model.path, NO_VAE)
-        return replace(model, vae=own, own_vae=None, vae_path=None, rgb=latent_to_rgb(own, model.scale_factor))
+        return replace(
+            model, vae=own, own_vae=None, vae_path=None, rgb=latent_to_rgb(own, model.scale_factor, model.family)
+        )
     groups = model.vae.config.norm_num_groups
     facts = Facts(family=model.family, scale_factor=model.scale_factor, vae_groups=groups)
     vae = build_vae(read_vae(Path(path), facts), device=model.device, dtype=model.dtype)
-    rgb = latent_to_rgb(vae, model.scale_factor)
+    rgb = latent_to_rgb(vae, model.scale_factor, model.family)
     return replace(model, vae=vae, own_vae=own, vae_path=Path(path), rgb=rgb)
 
 

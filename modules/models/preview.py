@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
-from modules.models.model import Model
+from modules.models.model import Family, Model
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 SD1_WIDTHS = (128, 256, 512, 512)
 SD1_RGB = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473))
-"""Colour in [-1, 1] of each latent channel of SD 1.x's VAE, as its users have fitted it."""
+"""Colour in [-1, 1] of each latent channel of SD 1's and SD 2's VAE, as its users have fitted it."""
+SDXL_RGB = (
+    (0.3448, 0.4168, 0.4395),
+    (-0.1953, -0.0290, 0.0250),
+    (0.1074, 0.0886, -0.0163),
+    (-0.3730, -0.2499, -0.2088),
+)
+"""The same of SDXL's."""
+KNOWN: Mapping[Family, tuple[tuple[float, ...], ...]] = MappingProxyType(
+    {"sd1": SD1_RGB, "sd2": SD1_RGB, "sdxl": SDXL_RGB, "sdxl_refiner": SDXL_RGB}
+)
 SAMPLES, CELLS = 4, 8
 
 
@@ -24,13 +36,14 @@ def preview(model: Model, latents: torch.Tensor) -> torch.Tensor:
     return pixels.nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
-def latent_to_rgb(vae: AutoencoderKL, scale_factor: float) -> torch.Tensor:
+def latent_to_rgb(vae: AutoencoderKL, scale_factor: float, family: Family = "sd1") -> torch.Tensor:
     """(5, 3) float32: the linear map from a latent and a 1 to the colour in [0, 1] that suits this VAE.
 
-    SD 1.x's own is known; another VAE is shown a few coloured pictures, and the map is their least-squares fit.
+    Those of the families' own VAEs are known, which all have one structure; a VAE of another one is shown a few
+    coloured pictures, and the map is their least-squares fit.
     """
     if tuple(vae.config.block_out_channels) == SD1_WIDTHS:
-        return torch.cat([torch.tensor(SD1_RGB) / 2, torch.full((1, 3), 0.5)])
+        return torch.cat([torch.tensor(KNOWN[family]) / 2, torch.full((1, 3), 0.5)])
     cell = 2 ** (len(vae.config.block_out_channels) - 1)
     colours = _colours()  # (samples, 3, cells, cells)
     pictures = functional.interpolate(colours, scale_factor=cell, mode="bilinear", align_corners=False)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from modules.models import Model, load
 from modules.params import BadFile
 from tests.models import small
-from tests.models.small import FAMILIES, SIZES, Networks, Structure
+from tests.models.small import FAMILIES, OPENCLIP, SIZES, Networks, Structure
 
 EXPECTED = {
     "sd1": ("sd1", "base", "epsilon"),
@@ -116,6 +116,27 @@ def test_files_of_every_precision(name: str, dtype: torch.dtype, tmp_path: Path)
             network.to(dtype).float()
     small.write(tmp_path / "model.safetensors", structure, networks, dtype=dtype)
     assert_same(load(tmp_path / "model.safetensors"), networks, structure)
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sdxl_refiner"])
+def test_a_file_made_from_a_folder_with_the_projection_as_transformers_has_it(name: str, tmp_path: Path) -> None:
+    structure = FAMILIES[name]
+    networks = small.make_networks(structure)
+    tensors = small.original_tensors(structure, networks)
+    key = f"{OPENCLIP[name]}text_projection"
+    tensors[f"{key}.weight"] = tensors.pop(key).T.contiguous()
+    save_file(tensors, tmp_path / "model.safetensors", metadata=structure.metadata())
+    assert_same(load(tmp_path / "model.safetensors"), networks, structure)
+
+
+def test_an_sd2_made_from_a_folder_lacks_the_last_layer_already(tmp_path: Path) -> None:
+    structure = replace(FAMILIES["sd2"], text_layers=23)
+    networks = small.write(tmp_path / "converted.safetensors", structure)
+    expected, got = outputs(networks, structure), outputs(load(tmp_path / "converted.safetensors"), structure)
+    torch.testing.assert_close(got.states, expected.states, atol=2e-5, rtol=0)
+    whole = replace(structure, text_layers=24)
+    networks = small.write(tmp_path / "original.safetensors", whole)
+    assert_same(load(tmp_path / "original.safetensors"), networks, whole)
 
 
 DISTILLED = {

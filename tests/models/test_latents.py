@@ -93,6 +93,12 @@ def test_the_colours_of_sd1s_own_vae_are_known_without_asking_it() -> None:
     assert rgb[4].tolist() == [0.5, 0.5, 0.5]
 
 
+def test_sdxls_latents_have_colours_of_their_own() -> None:
+    vae = SimpleNamespace(config=SimpleNamespace(block_out_channels=list(SD1_WIDTHS)))
+    assert torch.equal(latent_to_rgb(vae, 0.18215, "sd2"), latent_to_rgb(vae, 0.18215))
+    assert not torch.equal(latent_to_rgb(vae, 0.13025, "sdxl"), latent_to_rgb(vae, 0.13025))
+
+
 def test_a_preview_of_no_numbers_is_a_picture_all_the_same(model: Model) -> None:
     assert preview(model, torch.full((1, 4, 2, 2), torch.nan)).shape == (1, 2, 2, 3)
 
