@@ -132,6 +132,7 @@ def test_a_patch_sees_the_weight_as_the_one_before_left_it() -> None:
 
 
 def test_the_merged_weights_take_the_storage_of_the_originals() -> None:
+    """E001"""
     model = small_model()
     before = pointers(model)
     with patched(model, [add("unet.0.weight")]):
@@ -206,6 +207,7 @@ def test_the_same_patches_again_are_not_computed_again() -> None:
 
 
 def test_the_same_patches_on_the_next_picture_cost_nothing() -> None:
+    """E001"""
     model = small_model()
     patches = [add("unet.0.weight"), add("unet.2.bias", 2), add("unet.1.weight", 3, Pass.UNCOND)]
     with patched(model, patches):

@@ -25,6 +25,7 @@ LOADED = json.loads((GOLDEN / "cond.json").read_text(encoding="utf-8"))["embeddi
 
 @pytest.mark.parametrize("name", sorted(LOADED))
 def test_the_vectors_are_those_the_reference_read(name: str, model: Model, golden: Callable[..., torch.Tensor]) -> None:
+    """D030, D031"""
     embedding = load_embedding(FOLDER / LOADED[name]["file"])
     assert embedding.name == name
     assert embedding.count == LOADED[name]["vectors"]
@@ -33,6 +34,7 @@ def test_the_vectors_are_those_the_reference_read(name: str, model: Model, golde
 
 
 def test_an_sdxl_embedding_has_vectors_for_both_encoders() -> None:
+    """D031, P092"""
     embedding = load_embedding(FOLDER / "xlstyle.safetensors")
     assert {name: tuple(vectors.shape) for name, vectors in embedding.vectors.items()} == {
         "clip_l": (2, 64),
@@ -42,6 +44,7 @@ def test_an_sdxl_embedding_has_vectors_for_both_encoders() -> None:
 
 @pytest.mark.parametrize(("file", "widths"), [("wrongdim.safetensors", "32"), ("xlstyle.safetensors", r"64 \+ 128")])
 def test_a_wrong_width_is_refused_with_both_widths(file: str, widths: str, model: Model) -> None:
+    """P095"""
     with pytest.raises(NetworkMisfit, match=rf"have {widths} numbers each, the model's have 64"):
         load_embedding(FOLDER / file).fitted(model)
 
@@ -85,6 +88,7 @@ def test_widths_are_those_of_the_models_encoders(others: dict[str, Model], tmp_p
 
 
 def test_an_embedding_longer_than_a_prompt_is_refused(tmp_path: Path) -> None:
+    """P083"""
     path = tmp_path / "long.safetensors"
     save_file({"emb_params": torch.zeros(76, 64)}, path)
     with pytest.raises(BadFile, match="76 vectors; a prompt takes 1 to 75"):
@@ -96,6 +100,7 @@ def test_an_embedding_longer_than_a_prompt_is_refused(tmp_path: Path) -> None:
     [("twokeys.safetensors", "holds emb_params, other"), ("justpreview.png", "without an embedding")],
 )
 def test_the_files_that_the_reference_refused_are_refused(file: str, reason: str) -> None:
+    """D031"""
     with pytest.raises(BadFile, match=reason):
         load_embedding(FOLDER / file)
 

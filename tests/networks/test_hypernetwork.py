@@ -40,6 +40,7 @@ def saved(path: Path, content: Any) -> Path:
 def test_the_unet_answers_as_the_references(
     case: dict[str, Any], model: Model, golden: Callable[..., torch.Tensor], predict: Callable[[], torch.Tensor]
 ) -> None:
+    """P054, D050, D051, D052"""
     uses = zip(case["names"], case["multipliers"], strict=True)
     patches = [patch for name, strength in uses for patch in hypernetwork(name).patches(model, strength)]
     with patched(model, patches):
@@ -49,11 +50,13 @@ def test_the_unet_answers_as_the_references(
 
 @pytest.mark.parametrize("case", cases("hypernetworks.json"))
 def test_widths_are_those_the_reference_read(case: dict[str, Any]) -> None:
+    """D050"""
     for name, loaded in zip(case["names"], case["loaded"], strict=True):
         assert sorted(hypernetwork(name).bends) == sorted(loaded["sizes"])
 
 
 def test_a_file_in_half_precision_is_computed_in_float32(model: Model, tmp_path: Path) -> None:
+    """D051"""
     state = {name: tensor.half() for name, tensor in module().items()}
     (patch,) = load_hypernetwork(saved(tmp_path / "half.pt", {64: (state, state)})).patches(model)
     assert patch.keys(torch.randn(2, 77, 64)).dtype is torch.float32

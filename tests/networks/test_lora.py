@@ -54,6 +54,7 @@ def original(model: Model, patch: WeightPatch) -> torch.Tensor:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.safetensors")), ids=lambda path: path.stem)
 def test_weights_are_bit_identical_afterwards(path: Path, model: Model) -> None:
+    """P059, E001, R006"""
     before = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
     with patched(model, load_lora(path).patches(model, 0.7).patches):
         assert any(not torch.equal(tensor, before[name]) for name, tensor in model.unet.state_dict().items())
@@ -86,6 +87,7 @@ def test_a_strength_of_zero_leaves_no_patch(model: Model) -> None:
 
 
 def test_unet_follows_te_unless_given(model: Model) -> None:
+    """P053, D041"""
     lora = load_lora(FOLDER / "lin.safetensors")
     assert [patch.key for patch in lora.patches(model, 0.3).patches] == [
         patch.key for patch in lora.patches(model, 0.3, 0.3).patches
@@ -109,6 +111,7 @@ def test_a_pass_is_carried_on(model: Model) -> None:
 
 
 def test_what_does_not_fit_is_named_and_the_rest_applies(model: Model) -> None:
+    """D044, P056"""
     lora = load_lora(FOLDER / "unmatched.safetensors")
     patches, unmatched = lora.patches(model)
     assert [patch.target for patch in patches] == [TARGET]
@@ -152,6 +155,7 @@ def test_a_bias_for_a_layer_that_can_have_none_is_left_out(model: Model, tmp_pat
 def test_another_familys_lora_says_which(
     layers: dict[str, Any], metadata: dict[str, str], family: str, model: Model, tmp_path: Path
 ) -> None:
+    """D044, D047"""
     path = written(tmp_path / "style.safetensors", metadata=metadata or None, **{TO_Q: linear(640, 640)} | layers)
     with pytest.raises(NetworkMisfit) as caught:
         load_lora(path).patches(model)
@@ -187,6 +191,7 @@ def test_dora_at_the_lengths_the_weight_has_already_changes_directions_alone(mod
 
 
 def test_an_inpainting_models_first_layer_is_changed_in_its_latent_channels() -> None:
+    """D043"""
     layer = Layer.from_parts({"up": torch.randn(32, 4, 1, 1), "down": torch.randn(4, 4, 3, 3)})
     weight = torch.randn(32, 9, 3, 3)
     assert layer.fits(weight.shape, bias=None)
@@ -213,6 +218,7 @@ def test_peft_metadata_gives_the_alpha_that_its_tensors_lack(model: Model, tmp_p
 
 
 def test_a_pytorch_file_holds_the_same_lora(model: Model, tmp_path: Path) -> None:
+    """D040"""
     parts = linear()
     safe = written(tmp_path / "a.safetensors", **{TO_Q: parts})
     torch.save({f"{TO_Q}.{name}": tensor for name, tensor in parts.items()}, tmp_path / "a.pt")
@@ -229,6 +235,7 @@ def test_a_lora_no_longer_needs_its_file(model: Model, tmp_path: Path) -> None:
 
 
 def test_bundled_embeddings_work_as_words(model: Model, golden: Callable[..., torch.Tensor]) -> None:
+    """D045, P092"""
     words = {word.name: word.fitted(model) for word in load_lora(FOLDER / "bundle.safetensors").embeddings}
     prompt = parse_prompt("a bundledti and bundled2", steps=20)
     (conditioning,) = encode(model, [prompt], tokenizer=Tokenizer(), embeddings=words)
@@ -248,6 +255,7 @@ class Bomb:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_pickle_that_would_run_code_runs_nothing(legacy: bool, tmp_path: Path) -> None:
+    """R001"""
     path, trace = tmp_path / "bomb.pt", tmp_path / "ran"
     torch.save({f"{TO_Q}.alpha": Bomb(trace)}, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(BadFile, match="could run code"):
@@ -292,6 +300,7 @@ def text(path: Path) -> None:
 @pytest.mark.parametrize("damage", [cut, header_only, huge_header, huge_tensor, empty, text])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_a_damaged_file_is_refused(damage: Callable[[Path], None], suffix: str, tmp_path: Path) -> None:
+    """R008"""
     path = tmp_path / f"bad{suffix}"
     damage(path)
     with pytest.raises(BadFile, match=r"^bad"):

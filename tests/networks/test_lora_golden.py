@@ -34,6 +34,7 @@ def patches(case: dict[str, Any], model: Model) -> list[WeightPatch]:
 
 @pytest.mark.parametrize("key", DELTAS)
 def test_a_merged_difference_is_the_references(key: str, model: Model, golden: Callable[..., torch.Tensor]) -> None:
+    """D041"""
     case, module, parameter = key.split("/")
     name = LayerName("text_encoder", module.removeprefix(TEXT)) if module.startswith(TEXT) else layer_name(module)
     target = f"{layer_names(model)[name]}.{parameter}"
@@ -54,6 +55,7 @@ def test_unet_and_text_encoder_answer_as_the_references(
     predict: Callable[[], torch.Tensor],
     read_text: Callable[[], torch.Tensor],
 ) -> None:
+    """P053, D041"""
     with patched(model, patches(case, model)):
         noise, text = predict(), read_text()
     assert distance(noise, golden("lora_outputs", f"{case['key']}/unet")) < 1e-4
@@ -63,6 +65,7 @@ def test_unet_and_text_encoder_answer_as_the_references(
 def test_the_same_file_twice_adds_where_the_reference_takes_the_last_strength_twice(
     model: Model, golden: Callable[..., torch.Tensor], predict: Callable[[], torch.Tensor]
 ) -> None:
+    """P060"""
     with patched(model, patches(CASES["stack lin+lin"] | {"te": [0.3, 0.3], "unet": [0.3, 0.3]}, model)):
         assert distance(predict(), golden("lora_outputs", "stack lin+lin/unet")) < 1e-4
     with patched(model, patches(CASES["stack lin+lin"], model)):
@@ -83,6 +86,7 @@ def test_merging_gives_what_adding_at_run_time_gives(
 
 
 def test_the_layers_matched_are_those_of_the_reference(model: Model) -> None:
+    """D042"""
     for case in CASES.values():
         if not case["key"].endswith("@0.7"):
             continue

@@ -56,6 +56,7 @@ Q_PROJ = "text_encoder.encoder.layers.0.self_attn.q_proj"
     ],
 )
 def test_a_key_leads_to_its_layer(key: str, place: str, part: str, model: Model) -> None:
+    """D042"""
     split = split_key(key)
     assert split is not None
     name, found = split

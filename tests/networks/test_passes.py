@@ -27,6 +27,7 @@ def hypernetwork(model: Model, on: Pass) -> tuple[Patch, ...]:
 def test_the_prompts_pass_stays_and_the_other_is_as_if_it_acted_on_all(
     network: Callable[[Model, Pass], tuple[Patch, ...]], model: Model, predict: Answer
 ) -> None:
+    """P057"""
     bare = predict()
     with patched(model, network(model, Pass.BOTH)) as live:
         assert not live.splits_guidance
@@ -48,6 +49,7 @@ def test_a_loras_text_encoder_part_acts_while_the_negative_prompt_is_encoded(mod
 
 
 def test_half_and_half_is_the_whole_on_every_run(model: Model, predict: Answer) -> None:
+    """P060"""
     read = load_lora(GOLDEN / "lora" / "lin.safetensors")
     with patched(model, read.patches(model, 1.0).patches):
         whole = predict()

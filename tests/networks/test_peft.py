@@ -68,7 +68,7 @@ def copies(network: nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", LORAS)
 def test_a_file_of_diffusers_is_merged_as_peft_merges_it(kind: str, model: Model, tmp_path: Path) -> None:
-    """`save_lora_weights` writes what PEFT must know of alphas into the metadata."""
+    """D042: `save_lora_weights` writes what PEFT must know of alphas into the metadata."""
     torch.manual_seed(4)
     config = LoraConfig(r=4, target_modules=UNET, init_lora_weights=False, **LORAS[kind])
     for_text = {name: value for name, value in LORAS[kind].items() if not name.endswith("_pattern")}
@@ -105,7 +105,7 @@ def test_a_file_of_diffusers_is_merged_as_peft_merges_it(kind: str, model: Model
 )
 @pytest.mark.parametrize("prefix", ["base_model.model.", "base_model.model.unet.", "unet.", ""])
 def test_an_adapter_of_peft_is_merged_as_peft_merges_it(config: Any, prefix: str, model: Model, tmp_path: Path) -> None:
-    """Its tensors alone, under each beginning that they are saved with; alpha and rank are equal, as they lack it."""
+    """D042: its tensors alone, under each beginning that they are saved with; alpha is the rank, as they lack it."""
     torch.manual_seed(4)
     config.init_weights = False
     unet = adapted(model.unet, config)

@@ -23,6 +23,7 @@ def same(model: Model, before: dict[str, torch.Tensor]) -> bool:
 
 
 def test_the_same_networks_on_the_next_picture_cost_nothing(draw: Draw, model: Model) -> None:
+    """E001"""
     fields = {"prompt": EVERYTHING, "negative_prompt": AGAINST}
     draw(**fields, seed=1)
     written = model.merges.written
@@ -33,6 +34,7 @@ def test_the_same_networks_on_the_next_picture_cost_nothing(draw: Draw, model: M
 
 
 def test_a_picture_without_networks_puts_every_weight_back(draw: Draw, model: Model) -> None:
+    """P059"""
     before = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
     draw(prompt=EVERYTHING)
     assert not same(model, before)
