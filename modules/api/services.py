@@ -41,7 +41,7 @@ class Services:
         """The checkpoint in use: the one that the options name, or the first that is good where it is gone (D017)."""
         name = self.jobs.settings().sd_model_checkpoint
         usable = (entry for entry in self.catalogue.entries("checkpoint") if not entry.error)
-        return (self.catalogue.find_checkpoint(name) if name else None) or next(usable, None)
+        return (self.catalogue.find_checkpoint(name, look_again=False) if name else None) or next(usable, None)
 
     def page_answered(self) -> None:
         """A browser has asked for cards: if the page itself is up, the worker need not hold back any more."""

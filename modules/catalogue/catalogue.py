@@ -138,14 +138,18 @@ class Catalogue:
         """As `find`, with the other files that the name may mean behind the one that it does."""
         return self._looked_up(kind, lambda shelf: shelf.matches(name))
 
-    def find_checkpoint(self, name: str) -> Entry | None:
-        """The checkpoint with the title, path, name or hash, in whole or in part (D012)."""
+    def find_checkpoint(self, name: str, *, look_again: bool = True) -> Entry | None:
+        """The checkpoint with the title, path, name or hash, in whole or in part (D012).
+
+        Without `look_again` it is what is known of it by now, which never waits for the disk.
+        """
 
         def look_up(shelf: Shelf) -> tuple[Entry, ...]:
             found = shelf.matches(name) or match_checkpoint(name, shelf.entries, legacy_hash)
             return found[:1]
 
-        return next(iter(self._looked_up("checkpoint", look_up)), None)
+        found = self._looked_up("checkpoint", look_up) if look_again else look_up(self._shelf("checkpoint"))
+        return next(iter(found), None)
 
     def fixed_vae(self) -> Entry | None:
         """The VAE that the command line sets for every checkpoint (D021). Raises BadFile where its file is gone."""

@@ -53,6 +53,7 @@ def _stripped(text: str) -> str:
     ],
 )
 def test_quoting_follows_the_reference(value: str, written: str) -> None:
+    # I011, V50
     assert quote(value) == written
     assert unquote(written) == value
 
@@ -77,7 +78,39 @@ def test_no_text_is_too_odd_to_read(text: str) -> None:
     parse_infotext(text)
 
 
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        ("A: 1, Bc: 2, De: 3, Fg: 4", {"Bc": "2", "De": "3", "Fg": "4"}),
+        ("Aa: 1, Tiling, Bb: 2, Cc: 3", {"Aa": "1", "Bb": "2", "Cc": "3"}),
+        ("Aa: 1, Foo: , Bb: 2, Cc: 3", {"Aa": "1", "Bb": "2", "Cc": "3"}),
+        ('Aa: "x: 1, Bb: 2, Cc: 3', {"Aa": '"x: 1', "Bb": "2", "Cc": "3"}),
+        ('Aa: "x: \\"1\\", y", Bb: 2, Cc: 3', {"Aa": 'x: "1", y', "Bb": "2", "Cc": "3"}),
+    ],
+)
+def test_odd_pairs_are_read_as_a1111_reads_them(line: str, fields: dict[str, str]) -> None:
+    # I014, V70
+    assert dict(parse_infotext(f"p\n{line}").fields) == fields
+
+
+@pytest.mark.parametrize("value", ["1x2x3", "12x", "a 1x2", "1x2 px"])
+def test_only_a_whole_size_is_two_sides(value: str) -> None:
+    # I014
+    assert split_sizes({"Size": value}) == {"Size": value}
+
+
+def test_a_key_that_is_its_own_value_is_written_once() -> None:
+    # I010
+    assert format_infotext(Infotext("p", "", {"Aa": "1", "Own": "Own"})) == "p\nAa: 1, Own"
+
+
+def test_without_a_negative_prompt_there_is_no_line_for_it() -> None:
+    # I010
+    assert format_infotext(Infotext("p", "", {"Aa": "1"})) == "p\nAa: 1"
+
+
 def test_two_pairs_are_prompt_and_three_are_not() -> None:
+    # I014, V70
     assert parse_infotext("Steps: 20, Sampler: Euler a").prompt == "Steps: 20, Sampler: Euler a"
     assert parse_infotext("Steps: 20, Sampler: Euler a, Seed: 1").prompt == ""
 
