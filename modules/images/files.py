@@ -42,8 +42,8 @@ def save_picture(
 ) -> Path:
     """The path of the saved picture: `folder/2026-01-31/00042-seed.png`, without the date if `day` is None.
 
-    The number follows the largest in that folder; two processes never take the same one. `format` is png, jpg, webp or avif;
-    a picture too large for its format is saved as png. Raises SaveFailed.
+    The number follows the largest in that folder; two processes never take the same one. `format` is png, jpg, webp or
+    avif; a picture too large for its format is saved as png. Raises SaveFailed.
     """
     data, suffix = encode(image, infotext, format=format, quality=quality)
     target = folder / day.isoformat() if day else folder
