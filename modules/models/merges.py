@@ -141,9 +141,11 @@ class Merges:
         key = _key(chain)
         if target in self._present and self._present[target][1] == key:
             return
-        original = self._original(target, place)
+        original, data = self._original(target, place), _data(place)
+        if target not in self._present:
+            original = data  # the same numbers, and nearer
         self._present[target] = (place, None)  # put back from here on, whatever happens
-        merge(_data(place), original, chain)
+        merge(data, original, chain)
         self._present[target] = (place, key)
         self.written += 1
 

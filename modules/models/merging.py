@@ -16,8 +16,8 @@ BLOCK = 2**20
 def merge(out: torch.Tensor, original: torch.Tensor, chain: Sequence[WeightPatch]) -> None:
     """Fill `out` with `original` plus the differences of `chain`, each seeing what the one before it left.
 
-    `original` may be of another number type and on another device. Raises PatchError where a difference has another
-    shape; `out` is then undefined.
+    `original` may be of another number type and on another device, or `out` itself. Raises PatchError where a
+    difference has another shape; `out` is then undefined.
     """
     if out.dim() > 1 and out.is_contiguous() and all(patch.thin is not None for patch in chain):
         _merge_thin(out, original, chain)
@@ -41,7 +41,8 @@ def _merge_thin(out: torch.Tensor, original: torch.Tensor, chain: Sequence[Weigh
     for start in range(0, rows, step):
         part = out[start : start + step]
         total = part.view(len(part), columns) if scratch is None else scratch[: len(part)]
-        total.view(part.shape).copy_(original[start : start + step])
+        if scratch is not None or original is not out:
+            total.view(part.shape).copy_(original[start : start + step])
         for up, down, gain in factors:
             total.addmm_(up[start : start + step], down, alpha=gain)
         if scratch is not None:
@@ -51,7 +52,8 @@ def _merge_thin(out: torch.Tensor, original: torch.Tensor, chain: Sequence[Weigh
 def _merge_any(out: torch.Tensor, original: torch.Tensor, chain: Sequence[WeightPatch]) -> None:
     exact = out.dtype is torch.float32 and out.is_contiguous()
     total = out if exact else torch.empty(out.shape, device=out.device, dtype=torch.float32)
-    total.copy_(original)
+    if total is not original:
+        total.copy_(original)
     for patch in chain:
         delta = patch.delta(total)
         if delta.shape != total.shape:
