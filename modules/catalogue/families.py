@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from modules.params import BadFile
+from modules.params import LARGEST_SIDE, LATENT_PIXELS, BadFile
 
 Family = Literal["sd1", "sd2", "sdxl", "sdxl_refiner", ""]
 """The base model that a file is, or was made for; "" where nothing tells."""
@@ -31,9 +31,6 @@ VARIANT_OF_CHANNELS: Mapping[int, Variant] = MappingProxyType({4: "base", 9: "in
 
 SIZE_OF_PREDICTION: Mapping[Prediction, tuple[int, int]] = MappingProxyType({"epsilon": (512, 512), "v": (768, 768)})
 """Width and height that an SD 2 was trained at: "512-base" predicts noise, "768-v" predicts v."""
-
-LATENT_PIXELS = 8
-MAX_SIDE = 8192
 
 # The text encoders' places in the file hold for any width.
 _TEXT_ENCODERS: tuple[tuple[str, Family], ...] = (
@@ -196,5 +193,5 @@ def _missing(tensors: Mapping[str, HasShape]) -> tuple[str, ...]:
 
 def usable_size(sides: Sequence[int]) -> tuple[int, int] | None:
     """Width and height of one or two sides in pixels; None where no picture can be of that size."""
-    usable = 1 <= len(sides) <= 2 and all(LATENT_PIXELS <= side <= MAX_SIDE for side in sides)
+    usable = 1 <= len(sides) <= 2 and all(LATENT_PIXELS <= side <= LARGEST_SIDE for side in sides)
     return (sides[0], sides[-1]) if usable else None

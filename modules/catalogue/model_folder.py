@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modules.params import BadFile
+from modules.params import LATENT_PIXELS, BadFile
 
 from .entries import Facts
-from .families import FAMILY_OF_WIDTH, LATENT_PIXELS, VARIANT_OF_CHANNELS, Family, Prediction, usable_size
+from .families import FAMILY_OF_WIDTH, VARIANT_OF_CHANNELS, Family, Prediction, usable_size
 
 MAX_BYTES = 1_000_000
 """Of a configuration file; a large one has a few thousand."""

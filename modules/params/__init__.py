@@ -22,7 +22,7 @@ from .requests import (
 )
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
 from .settings import Settings, explain
-from .sizes import HiresSize, hires_size
+from .sizes import LARGEST_SIDE, LATENT_PIXELS, HiresSize, hires_size
 from .upscalers import HIRES_UPSCALERS, LATENT_UPSCALERS, PIXEL_UPSCALERS, Interpolation
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "DEFAULT_CFG",
     "FILLS",
     "HIRES_UPSCALERS",
+    "LARGEST_SIDE",
+    "LATENT_PIXELS",
     "LATENT_UPSCALERS",
     "MASK_MODES",
     "NATIVE_SIZES",

@@ -9,11 +9,11 @@ from pydantic import field_validator
 
 from .declare import Group, param
 from .samplers import find_sampler, find_schedule
+from .sizes import LARGEST_SIDE
 from .upscalers import HIRES_UPSCALERS, check_upscaler
 
 LONGEST_PROMPT = 1_000_000  # characters
 LARGEST_SEED = 2**64 - 1
-LARGEST_SIDE = 8192  # pixels
 
 RESIZE_MODES = ("Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)")
 FILLS = ("fill", "original", "latent noise", "latent nothing")

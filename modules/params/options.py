@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .declare import Group, param
+from .sizes import LARGEST_SIDE
 
 
 class ModelOptions(Group):
@@ -185,8 +186,8 @@ class HiresOptions(Group):
 
 
 class SdxlOptions(Group):
-    sdxl_crop_top: int = param(0, "SDXL crop, top coordinate", ge=0, le=8192)
-    sdxl_crop_left: int = param(0, "SDXL crop, left coordinate", ge=0, le=8192)
+    sdxl_crop_top: int = param(0, "SDXL crop, top coordinate", ge=0, le=LARGEST_SIDE)
+    sdxl_crop_left: int = param(0, "SDXL crop, left coordinate", ge=0, le=LARGEST_SIDE)
     sdxl_refiner_low_aesthetic_score: float = param(2.5, "SDXL refiner's score of the negative prompt", ge=0, le=10)
     sdxl_refiner_high_aesthetic_score: float = param(6.0, "SDXL refiner's score of the prompt", ge=0, le=10)
     sdxl_clip_l_skip: bool = param(False, "Clip skip also for SDXL's first text encoder")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .errors import BadRequest
-from .groups import LARGEST_SIDE
 
-GRID = 8
-"""Pixels of one latent."""
+LATENT_PIXELS = 8
+"""Across and upright, of one latent."""
+
+LARGEST_SIDE = 8192
+"""Pixels of any picture."""
 
 
 class HiresSize(NamedTuple):
@@ -35,5 +37,10 @@ def hires_size(width: int, height: int, *, scale: float, resize_x: int = 0, resi
         wide, tall = y * width // height, y
     if max(wide, tall) > LARGEST_SIDE:
         raise BadRequest(f"The hires pass would make {wide}x{tall}, at most {LARGEST_SIDE} is possible. Ask for less.")
-    over_x, over_y = ((wide - x) // GRID, (tall - y) // GRID) if x and y else (0, 0)
-    return HiresSize(wide, tall, (wide // GRID - over_x) * GRID, (tall // GRID - over_y) * GRID)
+    over_x, over_y = (wide - x, tall - y) if x and y else (0, 0)
+    return HiresSize(wide, tall, _kept(wide, over_x), _kept(tall, over_y))
+
+
+def _kept(side: int, over: int) -> int:
+    """What is left of a side without what hangs over, both in whole latents."""
+    return (side // LATENT_PIXELS - over // LATENT_PIXELS) * LATENT_PIXELS

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from modules.catalogue import Catalogue, Entry
 from modules.params import (
+    LATENT_PIXELS,
     Img2ImgRequest,
     SamplerInfo,
     Settings,
@@ -22,7 +23,6 @@ from .named import Tell
 from .plans import Reading, Variation
 
 AnyRequest = Txt2ImgRequest | Img2ImgRequest
-GRID = 8  # pixels of one latent
 AUTOMATIC: Final = "Automatic"
 NONE = "None"
 
@@ -103,9 +103,9 @@ def choose_size(request: AnyRequest, checkpoint: Entry, tell: Tell) -> tuple[int
     """Width and height: the checkpoint's own where the request gives none, whole latents in any case."""
     native = checkpoint.native_size or native_size(checkpoint.family)
     asked = (request.width or native[0], request.height or native[1])
-    width, height = (side // GRID * GRID for side in asked)
+    width, height = (side // LATENT_PIXELS * LATENT_PIXELS for side in asked)
     if (width, height) != asked:
-        tell(f"{asked[0]}x{asked[1]} is not a multiple of {GRID}: the picture is {width}x{height}.")
+        tell(f"{asked[0]}x{asked[1]} is not a multiple of {LATENT_PIXELS}: the picture is {width}x{height}.")
     return width, height
 
 

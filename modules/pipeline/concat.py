@@ -7,10 +7,9 @@ from torch.nn import functional
 
 from modules.models import Model
 from modules.models import encode as encode_middle
-from modules.params import TagbrushError
+from modules.params import LATENT_PIXELS, TagbrushError
 
 from .encoding import Encode
-from .pictures import GRID
 
 
 def concat_channels(
@@ -46,7 +45,7 @@ def concat_channels(
 
 def blank_channels(model: Model, latents: torch.Tensor, encode: Encode = encode_middle) -> torch.Tensor | None:
     """The same for (B, C, h, w) latents without a picture."""
-    height, width = (side * GRID for side in latents.shape[-2:])
+    height, width = (side * LATENT_PIXELS for side in latents.shape[-2:])
     return concat_channels(model, None, batch=len(latents), width=width, height=height, encode=encode)
 
 
@@ -59,5 +58,5 @@ def _masked(
     centred = pixels * 2 - 1  # so that 0 is grey
     hidden = torch.lerp(centred, centred * (1 - mask), weight)
     latents = encode(model, (hidden + 1) / 2)
-    small = functional.interpolate(mask, size=(pixels.shape[-2] // GRID, pixels.shape[-1] // GRID))
+    small = functional.interpolate(mask, size=(pixels.shape[-2] // LATENT_PIXELS, pixels.shape[-1] // LATENT_PIXELS))
     return torch.cat([small.to(latents).expand(len(latents), -1, -1, -1), latents], dim=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from modules.models import Model
+from modules.params import LATENT_PIXELS
 from modules.sampling import Course, ImageNoise, downcast, plot_course, zero_terminal_snr
 
-from .pictures import GRID
 from .plans import Batch, Plan, Stage
 
 
@@ -34,7 +34,7 @@ def noise_schedule(plan: Plan, model: Model) -> torch.Tensor:
 
 def draw_noise(plan: Plan, batch: Batch, stage: Stage, model: Model) -> ImageNoise:
     """The noise of a stage, of each picture's own seed; the same seeds in every stage."""
-    shape = (model.vae.config.latent_channels, stage.height // GRID, stage.width // GRID)
+    shape = (model.vae.config.latent_channels, stage.height // LATENT_PIXELS, stage.width // LATENT_PIXELS)
     return ImageNoise(
         batch.seeds,
         shape,

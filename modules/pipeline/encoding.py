@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from modules.models import Model, encode
+from modules.params import LATENT_PIXELS
 from modules.sampling.noise import SEEDS
-
-from .pictures import GRID
 
 Encode = Callable[[Model, torch.Tensor], torch.Tensor]
 """`(model, (B, 3, H, W) pixels in [0, 1]) -> (B, 4, H/8, W/8)` latents of the UNet's scale."""
@@ -28,6 +27,6 @@ class SeededEncoder:
 
     def __call__(self, model: Model, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 4, H/8, W/8) latents of (B or 1, 3, H, W) pixels, for as many pictures as there are seeds."""
-        shape = (model.vae.config.latent_channels, pixels.shape[-2] // GRID, pixels.shape[-1] // GRID)
+        shape = (model.vae.config.latent_channels, pixels.shape[-2] // LATENT_PIXELS, pixels.shape[-1] // LATENT_PIXELS)
         noise = torch.stack([torch.randn(shape, generator=numbers) for numbers in self._numbers])
         return encode(model, pixels, noise)  # one picture is encoded once, whatever the number of draws

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from modules.images import lanczos, nearest, resize_image
 from modules.images.resize import Upscaler
-from modules.params import LATENT_UPSCALERS
+from modules.params import LATENT_PIXELS, LATENT_UPSCALERS
 
-from .pictures import GRID, to_image, to_pixels
+from .pictures import to_image, to_pixels
 from .plans import Hires
 
 ENLARGERS: Mapping[str, Upscaler] = MappingProxyType({"Lanczos": lanczos, "Nearest": nearest})
@@ -27,7 +27,7 @@ def is_latent(hires: Hires) -> bool:
 
 def enlarge_latents(latents: torch.Tensor, hires: Hires) -> torch.Tensor:
     """(B, 4, h, w) latents in the size of `hires`."""
-    size = (hires.height // GRID, hires.width // GRID)
+    size = (hires.height // LATENT_PIXELS, hires.width // LATENT_PIXELS)
     mode, antialias = LATENT_UPSCALERS[hires.upscaler]
     return functional.interpolate(latents, size=size, mode=mode, antialias=antialias)
 
@@ -44,6 +44,6 @@ def enlarge_picture(picture: Image.Image, hires: Hires) -> Image.Image:
 
 def cut_to_size(latents: torch.Tensor, hires: Hires) -> torch.Tensor:
     """The middle of (B, 4, h, w) latents, in the size of the stage of `hires`."""
-    width, height = hires.stage.width // GRID, hires.stage.height // GRID
+    width, height = hires.stage.width // LATENT_PIXELS, hires.stage.height // LATENT_PIXELS
     over_y, over_x = latents.shape[2] - height, latents.shape[3] - width
     return latents[:, :, over_y // 2 : over_y // 2 + height, over_x // 2 : over_x // 2 + width]

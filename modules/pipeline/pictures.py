@@ -8,8 +8,8 @@ from PIL import Image
 
 from modules.images import grid
 from modules.models import Model, preview
+from modules.params import LATENT_PIXELS
 
-GRID = 8  # pixels of one latent
 PREVIEW_SIDE = 512
 
 
@@ -26,5 +26,5 @@ def to_image(pixels: torch.Tensor) -> Image.Image:
 def preview_image(model: Model, latents: torch.Tensor) -> Image.Image:
     """One small picture of what (B, 4, h, w) latents may become, those of a batch side by side."""
     together = grid([Image.fromarray(view.numpy()) for view in preview(model, latents)])
-    scale = max(min(PREVIEW_SIDE // max(together.size), GRID), 1)
+    scale = max(min(PREVIEW_SIDE // max(together.size), LATENT_PIXELS), 1)
     return together.resize((together.width * scale, together.height * scale), Image.Resampling.BICUBIC)

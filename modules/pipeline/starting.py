@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from modules.images import resize_image
 from modules.models import Model, encode
+from modules.params import LATENT_PIXELS
 
 from .canvas import Canvas
-from .pictures import GRID, to_pixels
+from .pictures import to_pixels
 from .starts import Fill, Inpaint
 
 
@@ -45,7 +46,7 @@ def begin(
 
     `draw_noise` gives the (B, 4, h, w) that Fill.NOISE puts under the mask.
     """
-    size = (height // GRID, width // GRID)
+    size = (height // LATENT_PIXELS, width // LATENT_PIXELS)
     encoded = {id(canvas): _latents(model, canvas, size) for canvas in canvases}
     latents = torch.cat([encoded[id(canvas)] for canvas in canvases])
     source, source_mask = _source(model, canvases, inpaint, width, height)

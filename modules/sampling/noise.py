@@ -7,14 +7,13 @@ from typing import Literal, Protocol
 
 import torch
 
-from modules.params import TagbrushError
+from modules.params import LATENT_PIXELS, TagbrushError
 
 from .brownian import BrownianPath
 from .philox import Philox
 
 Source = Literal["NV", "CPU", "GPU"]
 SEEDS = 2**64
-GRID = 8  # pixels of one latent
 PARALLEL = 0.9995  # the mean cosine above which noises count as parallel
 STRAIGHT = 1e-3  # the sine below which a column's arc cannot be told from a line
 
@@ -77,7 +76,9 @@ class ImageNoise:
         self._strength = subseed_strength
         width, height = seed_resize_from or (0, 0)
         is_resized = width > 0 and height > 0
-        self._first_shape = (self.shape[0], height // GRID, width // GRID) if is_resized else self.shape
+        self._first_shape = (
+            (self.shape[0], height // LATENT_PIXELS, width // LATENT_PIXELS) if is_resized else self.shape
+        )
 
     def first(self) -> torch.Tensor:
         """The initial noise; call it once, before `next`."""
