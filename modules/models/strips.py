@@ -1,8 +1,8 @@
 """Decoding with little memory: the decoder run on strips of rows, giving what it gives at once.
 
 Cutting a picture into tiles that are decoded alone changes it, since GroupNorm and the attention in the decoder's
-middle look at all of it. Here each layer is computed strip by strip instead: convolutions read the rows beside a strip, and
-normalisations first go through all strips for their mean and variance. What is finished waits in main memory.
+middle look at all of it. Here each layer is computed strip by strip instead: convolutions read the rows beside a strip,
+and normalisations first go through all strips for their mean and variance. What is finished waits in main memory.
 """
 
 from __future__ import annotations

@@ -163,9 +163,7 @@ def _submitter(form: Form, handlers: Handlers) -> Callable[..., str]:
     return submit
 
 
-def _bind_paste(
-    form: Form, handlers: Handlers, paste: gr.Button, checkpoint: gr.Dropdown, message: gr.Textbox
-) -> None:
+def _bind_paste(form: Form, handlers: Handlers, paste: gr.Button, checkpoint: gr.Dropdown, message: gr.Textbox) -> None:
     def fill(text: str) -> dict[Any, Any]:
         fields, settings, said = handlers.pasted(form.task, text)
         model = settings.pop("sd_model_checkpoint", None)
@@ -214,7 +212,7 @@ def _follow_checkpoint(
 
 
 def _receive_picture(handlers: Handlers, form: Form, message: gr.Textbox) -> None:
-    """"Send to img2img": the script names a picture, and the tab gets it with its prompts and settings."""
+    """ "Send to img2img": the script names a picture, and the tab gets it with its prompts and settings."""
     source = gr.Textbox(elem_id="img2img_handover", elem_classes="tb-handover", show_label=False, container=False)
     receive = gr.Button("Receive", elem_id="img2img_receive", elem_classes="tb-handover")
 
