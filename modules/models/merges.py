@@ -105,6 +105,9 @@ class Merges:
         finally:
             self._is_in_use = False
             self._put_back([target for target in self._present if not (succeeded and target.startswith(STAYS))])
+            if not succeeded:  # perhaps for want of memory
+                self._uncond.clear()
+                self._copies.clear()
 
     def settle(self) -> None:
         """Every weight as the checkpoint has it, unless the model is in use."""

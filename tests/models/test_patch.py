@@ -257,6 +257,16 @@ def test_a_failure_puts_weights_back_at_once() -> None:
     assert all(torch.equal(*pair) for pair in zip(bare(model, "unet").parameters(), before, strict=True))
 
 
+def test_a_failure_keeps_no_memory_for_merges() -> None:
+    """R005: it may have been for want of memory."""
+    model = small_model()
+    with pytest.raises(MemoryError), patched(model, mixture(1)):
+        assert model.merges.copied
+        raise MemoryError
+    assert not model.merges.copied
+    assert not model.merges.apart()
+
+
 def test_the_vae_which_is_read_outside_comes_back_at_once() -> None:
     model = small_model()
     before = model.vae[0].weight.clone()
