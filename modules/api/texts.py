@@ -37,7 +37,9 @@ class ParsedInfotext(BaseModel):
     text: str
     fields: dict[str, Any] = Field(description="Fields of the request.")
     settings: dict[str, Any] = Field(description="Options, for override_settings.")
-    changes: dict[str, Any] = Field(description="Those of the options that are not as they are now.")
+    changes: dict[str, Any] = Field(
+        description="Those of the options that are not as they are now; the checkpoint only if pasting may change it."
+    )
     notices: list[str] = Field(description="What could not be used, and what is missing here.")
     program: str = Field("", description="The program that made the picture, where it is none of A1111's kin.")
     items: dict[str, Any] = Field({}, description="What else the file says of itself.")
@@ -83,11 +85,11 @@ def _parsed(
         request_from_info(info, task, backcompat=current.auto_backcompat),
         info,
         services.catalogue,
-        current=services.chosen_checkpoint(),
-        keeps_checkpoint=current.disable_weights_auto_swap,
     )
     pasted = _with_styles(pasted, services, current.infotext_styles)
     changes = {name: value for name, value in pasted.settings.items() if getattr(current, name) != value}
+    if current.disable_weights_auto_swap:
+        changes.pop("sd_model_checkpoint", None)
     return ParsedInfotext(
         text=text,
         fields=dict(pasted.fields),

@@ -60,8 +60,8 @@ def test_the_checkpoint_stays_unless_the_option_says_otherwise(client: TestClien
     shutil.copy(GOLDEN / "model/tiny_sd1.safetensors", folders.checkpoints[0] / "zz_other.safetensors")
     client.post("/tagbrush/v1/options", json={"sd_model_checkpoint": "tiny_sd1"})
     found = parse(client, f"a\n{PAIRS}, Model: zz_other")
-    assert "sd_model_checkpoint" not in found["settings"]
-    assert "zz_other.safetensors" in found["notices"][0]
+    assert found["settings"]["sd_model_checkpoint"] == "zz_other.safetensors"
+    assert "sd_model_checkpoint" not in found["changes"]
     client.post("/tagbrush/v1/options", json={"disable_weights_auto_swap": False})
     assert parse(client, f"a\n{PAIRS}, Model: zz_other")["changes"]["sd_model_checkpoint"] == "zz_other.safetensors"
 
