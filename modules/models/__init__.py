@@ -9,7 +9,7 @@ from modules.models.model import Model
 from modules.models.patch import Live, patched
 from modules.models.patches import ContextPatch, Pass, Patch, PatchError, Thin, WeightPatch
 from modules.models.preview import preview
-from modules.models.schedule import zero_terminal_snr
+from modules.models.schedule import downcast, zero_terminal_snr
 from modules.models.tiling import tiled
 from modules.models.token_merging import merging_tokens
 
@@ -26,6 +26,7 @@ __all__ = [
     "Weights",
     "bare",
     "decode",
+    "downcast",
     "encode",
     "free_memory",
     "is_out_of_memory",

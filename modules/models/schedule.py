@@ -28,6 +28,11 @@ def zero_terminal_snr(alphas_cumprod: torch.Tensor) -> torch.Tensor:
     return rescaled
 
 
+def downcast(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """(1000,): the schedule in half precision, as A1111 before 1.7 computed; noise levels then round likewise."""
+    return alphas_cumprod.half()
+
+
 def usable(stored: torch.Tensor | None) -> bool:
     """Whether a file's own schedule can be sampled with: there, in full precision, falling, between 1 and 0.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from modules.models import Model
+from modules.models import Model, downcast, zero_terminal_snr
 from modules.params import LATENT_PIXELS
-from modules.sampling import Course, ImageNoise, downcast, plot_course, zero_terminal_snr
+from modules.sampling import Course, ImageNoise, plot_course
 
 from .plans import Batch, Plan, Stage
 

@@ -5,7 +5,7 @@ from .context import Context, Predict
 from .course import Course, SigmaCourse, TimestepCourse, ddim_timesteps, plot_course
 from .denoisers import Denoiser, Guided, Perspective, Seen, View
 from .guidance import Guidance, GuidanceOptions, Handover, Prompted, needs_uncond
-from .levels import NoiseLevels, downcast, zero_terminal_snr
+from .levels import NoiseLevels
 from .noise import ImageNoise, Source
 from .options import SamplerOptions
 from .passes import Scheduled
@@ -38,9 +38,7 @@ __all__ = [
     "TimestepCourse",
     "View",
     "ddim_timesteps",
-    "downcast",
     "needs_uncond",
     "plot_course",
     "sigmas",
-    "zero_terminal_snr",
 ]

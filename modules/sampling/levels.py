@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 
 LCM_STRIDE = 20  # latent consistency models are distilled at 50 of the 1000 timesteps
-ALMOST_ZERO = 4.8973451890853435e-08  # the signal that is left at "zero": a sigma of about 4519 instead of infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,23 +78,6 @@ class NoiseLevels:
         index = ((timesteps - self.first) / self.stride).clamp(0, len(self) - 1)
         low, high, share = index.floor().long(), index.ceil().long(), index.frac()
         return ((1 - share) * self.log_sigmas[low] + share * self.log_sigmas[high]).exp()
-
-
-def zero_terminal_snr(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """(T,): the same alphas stretched until the last timestep is noise alone (Lin et al. 2023, arXiv:2305.08891).
-
-    Algorithm 1, but for a last value that leaves sigma finite.
-    """
-    roots = on_cpu(alphas_cumprod).sqrt()
-    first, last = roots[0].clone(), roots[-1].clone()
-    stretched = ((roots - last) * (first / (first - last))) ** 2
-    stretched[-1] = ALMOST_ZERO
-    return stretched
-
-
-def downcast(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """(T,): the alphas in half precision, as A1111 before 1.7 computed with them; noise levels then round likewise."""
-    return on_cpu(alphas_cumprod).half()
 
 
 def on_cpu(alphas_cumprod: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from modules.conditioning import encode
-from modules.models import Model, load
+from modules.models import Model, downcast, load, zero_terminal_snr
 from modules.params import find_sampler
 from modules.prompt import Tokenizer, parse_prompt
 from modules.sampling import (
@@ -23,9 +23,7 @@ from modules.sampling import (
     SamplerOptions,
     SigmaCourse,
     TimestepCourse,
-    downcast,
     plot_course,
-    zero_terminal_snr,
 )
 
 from .conftest import GOLDEN, golden

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from modules.models import downcast, zero_terminal_snr
 from modules.params import SCHEDULES as NAMED
 from modules.params import UnknownName
 from modules.sampling import (
@@ -16,9 +17,7 @@ from modules.sampling import (
     NoiseLevels,
     SamplerOptions,
     ddim_timesteps,
-    downcast,
     sigmas,
-    zero_terminal_snr,
 )
 from modules.sampling.beta import beta_quantile, beta_share
 
