@@ -32,7 +32,7 @@ WORDS = {
     "zipword": ZIP,
     "codeword": CODE,
     "wrongdim": "32 numbers each, this checkpoint's have 64",
-    "xlstyle": "for another kind of model",
+    "xlstyle": "192 numbers each, this checkpoint's have 64",
 }
 CHECKPOINTS = {
     "cutmodel": "Download it again",
