@@ -105,6 +105,7 @@ def test_a_picture_is_the_references(
     timesteps: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # U001, U004, U006, U008, U010, U011, U021, U022, I012, I013
     if case.name in DRAWN_BY_CHANCE:
         _encode_by_chance(monkeypatch)
     person = _draw(case, worker)

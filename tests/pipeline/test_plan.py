@@ -160,6 +160,7 @@ class TestNetworks:
         assert made.notices == ()
 
     def test_pictures_with_other_networks_are_made_apart(self, make_plan: Planner) -> None:
+        # P058
         lora = make_plan(prompt="a <lora:lin:1>").batches[0].first.networks
         prompt, negative = parse_prompt("a", steps=1), parse_prompt("", steps=1, negative=True)
         pictures = [
