@@ -13,29 +13,29 @@ from typing import Any
 from pydantic import ValidationError
 
 from .errors import BadRequest, UnknownName
-from .options import (
-    GuidanceOptions,
-    HiresOptions,
-    Img2ImgOptions,
-    ModelOptions,
-    PageOptions,
-    PromptOptions,
-    SamplingOptions,
-    SavingOptions,
-    SdxlOptions,
+from .setting_groups import (
+    GuidanceSettings,
+    HiresSettings,
+    Img2ImgSettings,
+    ModelSettings,
+    PageSettings,
+    PromptSettings,
+    SamplingSettings,
+    SavingSettings,
+    SdxlSettings,
 )
 
 
 class Settings(
-    PageOptions,
-    SavingOptions,
-    SdxlOptions,
-    HiresOptions,
-    Img2ImgOptions,
-    SamplingOptions,
-    GuidanceOptions,
-    PromptOptions,
-    ModelOptions,
+    PageSettings,
+    SavingSettings,
+    SdxlSettings,
+    HiresSettings,
+    Img2ImgSettings,
+    SamplingSettings,
+    GuidanceSettings,
+    PromptSettings,
+    ModelSettings,
 ):
     """Every option of the program with its default."""
 

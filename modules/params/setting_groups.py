@@ -6,7 +6,7 @@ from .declare import Group, param
 from .sizes import LARGEST_SIDE
 
 
-class ModelOptions(Group):
+class ModelSettings(Group):
     sd_model_checkpoint: str = param("", "Stable Diffusion checkpoint", choices="checkpoints")
     sd_checkpoints_limit: int = param(1, "Checkpoints kept in memory", ge=1, le=10, ui=(1, 10, 1))
     sd_vae: str = param("Automatic", "SD VAE", choices="vaes")
@@ -16,7 +16,7 @@ class ModelOptions(Group):
     disable_weights_auto_swap: bool = param(True, "Keep the checkpoint when a picture's text is pasted")
 
 
-class PromptOptions(Group):
+class PromptSettings(Group):
     CLIP_stop_at_last_layers: int = param(1, "Clip skip", infotext="Clip skip", ge=1, le=12, ui=(1, 12, 1))
     emphasis: str = param(
         "Original", "Emphasis mode", infotext="Emphasis", choices=("None", "Ignore", "Original", "No norm")
@@ -38,7 +38,7 @@ class PromptOptions(Group):
     )
 
 
-class GuidanceOptions(Group):
+class GuidanceSettings(Group):
     s_min_uncond: float = param(
         0.0,
         "Negative guidance minimum sigma",
@@ -70,7 +70,7 @@ class GuidanceOptions(Group):
     )
 
 
-class SamplingOptions(Group):
+class SamplingSettings(Group):
     randn_source: str = param("NV", "Random number generator source", infotext="RNG", choices=("NV", "CPU", "GPU"))
     eta_noise_seed_delta: int = param(0, "Eta noise seed delta", infotext="ENSD", ge=0, le=2**63 - 1)
     eta_ancestral: float = param(1.0, "Eta for k-diffusion samplers", infotext="Eta", ge=0, le=100, ui=(0, 1, 0.01))
@@ -133,7 +133,7 @@ class SamplingOptions(Group):
     enable_quantization: bool = param(False, "Sigmas and timesteps rounded to the model's own")
 
 
-class Img2ImgOptions(Group):
+class Img2ImgSettings(Group):
     img2img_fix_steps: bool = param(False, "Do exactly the steps the slider says with img2img")
     img2img_background_color: str = param("#ffffff", "Background for transparent img2img inputs")
     img2img_color_correction: bool = param(False, "Give img2img results the colours of the original")
@@ -154,7 +154,7 @@ class Img2ImgOptions(Group):
     return_mask_composite: bool = param(False, "Show the masked part beside inpainted pictures")
 
 
-class HiresOptions(Group):
+class HiresSettings(Group):
     hires_fix_use_firstpass_conds: bool = param(False, "Hires fix: use the networks of the first pass for its prompts")
     hires_fix_refiner_pass: str = param(
         "second pass",
@@ -185,7 +185,7 @@ class HiresOptions(Group):
     )
 
 
-class SdxlOptions(Group):
+class SdxlSettings(Group):
     sdxl_crop_top: int = param(0, "SDXL crop, top coordinate", ge=0, le=LARGEST_SIDE)
     sdxl_crop_left: int = param(0, "SDXL crop, left coordinate", ge=0, le=LARGEST_SIDE)
     sdxl_refiner_low_aesthetic_score: float = param(2.5, "SDXL refiner's score of the negative prompt", ge=0, le=10)
@@ -193,7 +193,7 @@ class SdxlOptions(Group):
     sdxl_clip_l_skip: bool = param(False, "Clip skip also for SDXL's first text encoder")
 
 
-class SavingOptions(Group):
+class SavingSettings(Group):
     save_incomplete_images: bool = param(False, "Save interrupted pictures")
     samples_format: str = param("png", "File format for pictures", choices=("png", "jpg", "webp", "avif"))
     jpeg_quality: int = param(80, "Quality for JPEG, WebP and AVIF", ge=1, le=100, ui=(1, 100, 1))
@@ -201,7 +201,7 @@ class SavingOptions(Group):
     outdir_img2img_samples: str = param("outputs/img2img-images", "Folder for img2img pictures")
 
 
-class PageOptions(Group):
+class PageSettings(Group):
     live_previews_enable: bool = param(True, "Show live previews")
     show_progress_every_n_steps: int = param(
         1, "Live preview every N steps", ge=-1, le=1000, ui=(-1, 32, 1), help="-1 shows a picture only when it is done"
