@@ -111,8 +111,8 @@ def test_fifty_steps_and_euler_are_the_apis_own_defaults(shared: Program) -> Non
 
 
 def test_fields_that_nothing_acts_on_are_named(shared: Program) -> None:
-    answer = shared.post("/sdapi/v1/txt2img", prompt="a cat", **FEW, tiling=True, unheard_of=1, enable_hr=False)
-    assert json.loads(answer.json()["info"])["ignored"] == ["tiling", "unheard_of"]
+    answer = shared.post("/sdapi/v1/txt2img", prompt="a cat", **FEW, restore_faces=True, unheard_of=1, enable_hr=False)
+    assert json.loads(answer.json()["info"])["ignored"] == ["restore_faces", "unheard_of"]
 
 
 def test_progress_is_read_while_a_picture_is_made(client: WebUIApi) -> None:
