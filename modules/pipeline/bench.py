@@ -26,7 +26,7 @@ NOTHING = parse_prompt("", steps=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
+class Conditionings:
     """What the prompts of a batch became: one of each for every picture."""
 
     conds: tuple[Conditioning, ...]
@@ -104,22 +104,22 @@ class Bench:
         self._stack.enter_context(tiled(model, self._plan.tiling))
         self._stack.enter_context(merging_tokens(model.unet, stage.token_merging))
 
-    def read(self, wording: Wording, stage: Stage) -> Said:
+    def read(self, wording: Wording, stage: Stage) -> Conditionings:
         """The prompts of a batch as the mounted model, with its networks, understands them."""
         words = load_words(wording.embeddings, self._applied, self.model, self._resources.networks, self._tell)
         for entry in words.entries:
             self.used.network(entry.name, entry)
         conds = self._encode(wording.prompts, stage, Pass.BOTH, words.prompt)
         with self.apart():
-            return Said(conds, self._encode(wording.negatives, stage, Pass.UNCOND, words.negative))
+            return Conditionings(conds, self._encode(wording.negatives, stage, Pass.UNCOND, words.negative))
 
-    def prompted(self, said: Said, concat: torch.Tensor | None) -> Prompted:
+    def prompted(self, given: Conditionings, concat: torch.Tensor | None) -> Prompted:
         """The mounted model as guidance asks it; `concat` (B, K, h, w) are the channels that follow the latents'."""
         splits = self._live is not None and self._live.splits_guidance
         return Prompted(
             self.predict,
-            said.conds,
-            said.unconds,
+            given.conds,
+            given.unconds,
             concat=concat,
             empty=self._empty,
             apart=self.apart if splits else None,
@@ -154,8 +154,8 @@ class Bench:
     def _encode(
         self, prompts: tuple[ParsedPrompt, ...], stage: Stage, on: Pass, words: dict[str, Vectors]
     ) -> tuple[Conditioning, ...]:
-        reading = self._plan.reading
-        top, left = reading.sdxl_crop
+        options = self._plan.prompting
+        top, left = options.sdxl_crop
         is_negative = on is Pass.UNCOND
         patches = [patch for network in self._applied for patch in network.patches]
         return encode(
@@ -163,13 +163,13 @@ class Bench:
             prompts,
             tokenizer=self._resources.tokenizer,
             embeddings=words,
-            clip_skip=reading.clip_skip,
-            emphasis=reading.emphasis,
-            backtrack=reading.backtrack,
-            micro=Micro(*stage.sdxl_size, top, left, reading.sdxl_scores[is_negative]),
+            clip_skip=options.clip_skip,
+            emphasis=options.emphasis,
+            backtrack=options.backtrack,
+            micro=Micro(*stage.sdxl_size, top, left, options.sdxl_scores[is_negative]),
             negative=is_negative,
-            sdxl_clip_l_skip=reading.sdxl_clip_l_skip,
-            old_emphasis=reading.old_emphasis,
+            sdxl_clip_l_skip=options.sdxl_clip_l_skip,
+            old_emphasis=options.old_emphasis,
             cache=self._resources.conditionings.under(text_changes(patches, on)),
             tell=self._tell,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,15 +21,14 @@ from modules.images.masks import (
 )
 from modules.params.groups import FILLS
 
-from .starts import Fill, Inpaint, Start
+from .named import Tell
+from .plans import Fill, Inpaint, Start
 
 LATENT_RESIZE = 3
 """The resize mode that stretches latents instead of pixels."""
 
 SMALLEST_ENCODED, LARGEST_ENCODED = 8, 4096 * 4096
 """Least side, and most pixels, of a picture that goes through the VAE at its own size."""
-
-Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, eq=False)

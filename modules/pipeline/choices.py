@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from modules.catalogue import Catalogue, Entry
 from modules.params import (
@@ -20,11 +20,13 @@ from modules.params import (
 from modules.sampling import GuidanceOptions, SamplerOptions
 
 from .named import Tell
-from .plans import Reading, Variation
+from .plans import Fill, Inpaint, PromptOptions, Start, Variation
 
 AnyRequest = Txt2ImgRequest | Img2ImgRequest
+Number = TypeVar("Number", int, float)
 AUTOMATIC: Final = "Automatic"
 NONE = "None"
+DEFAULT_IMAGE_CFG = 1.5
 
 
 def choose_checkpoint(request: AnyRequest, name: str, catalogue: Catalogue, tell: Tell) -> Entry:
@@ -154,9 +156,9 @@ def guidance_options(request: AnyRequest, settings: Settings) -> GuidanceOptions
     )
 
 
-def choose_reading(settings: Settings, *, old_schedules: bool) -> Reading:
+def prompt_options(settings: Settings, *, old_schedules: bool) -> PromptOptions:
     """How prompts become conditioning under these settings."""
-    return Reading(
+    return PromptOptions(
         clip_skip=settings.CLIP_stop_at_last_layers,
         emphasis=settings.emphasis,
         backtrack=settings.comma_padding_backtrack,
@@ -180,5 +182,31 @@ def token_merging(settings: Settings, *, img2img: bool = False, hires: bool = Fa
     return own or settings.token_merging_ratio
 
 
-def _first(asked: float | None, otherwise: float) -> float:
+def choose_start(request: Img2ImgRequest, settings: Settings) -> Start:
+    """What the request says of its start, and the settings where it says nothing."""
+    return Start(
+        resize_mode=request.resize_mode,
+        background=settings.img2img_background_color,
+        noise_multiplier=_first(request.initial_noise_multiplier, settings.initial_noise_multiplier),
+        matches_colours=settings.img2img_color_correction,
+        image_cfg_scale=_first(request.image_cfg_scale, DEFAULT_IMAGE_CFG),
+        inpaint=_inpaint(request, settings) if request.mask else None,
+    )
+
+
+def _inpaint(request: Img2ImgRequest, settings: Settings) -> Inpaint:
+    return Inpaint(
+        mask=request.mask,
+        blur=(_first(request.mask_blur_x, request.mask_blur), _first(request.mask_blur_y, request.mask_blur)),
+        is_round=request.mask_round,
+        is_inverted=bool(request.inpainting_mask_invert),
+        fill=Fill(request.inpainting_fill),
+        padding=request.inpaint_full_res_padding if request.inpaint_full_res else None,
+        overlays=settings.overlay_inpaint,
+        shows_mask=settings.return_mask,
+        shows_composite=settings.return_mask_composite,
+    )
+
+
+def _first(asked: Number | None, otherwise: Number) -> Number:
     return otherwise if asked is None else asked

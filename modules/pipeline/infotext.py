@@ -64,8 +64,8 @@ def describe_picture(plan: Plan, batch: Batch, position: int, made: Made) -> str
         **_hires(plan, batch, position, made),
         "Lora hashes": made.hash_list("lora"),
         "TI hashes": made.hash_list("embedding"),
-        "Emphasis": plan.reading.emphasis if _is_emphasised(plan, prompt, negative) else None,
-        "Old prompt editing timelines": plan.reading.old_schedules,
+        "Emphasis": plan.prompting.emphasis if _is_emphasised(plan, prompt, negative) else None,
+        "Old prompt editing timelines": plan.prompting.old_schedules,
         "Noise Schedule": plan.noise_schedule if plan.noise_schedule != "Default" else None,
         "Downcast alphas_cumprod": plan.downcast_alphas,
         **_sampling(plan),
@@ -79,7 +79,7 @@ def describe_picture(plan: Plan, batch: Batch, position: int, made: Made) -> str
 
 def _basics(plan: Plan, batch: Batch, position: int, made: Made) -> Fields:
     """What every picture's text begins with."""
-    stage, hires, reading = plan.first, plan.hires, plan.reading
+    stage, hires = plan.first, plan.hires
     variation = plan.variation
     return {
         "Steps": stage.steps,
@@ -98,7 +98,7 @@ def _basics(plan: Plan, batch: Batch, position: int, made: Made) -> Fields:
         "Seed resize from": "{}x{}".format(*variation.resize_from) if variation.resize_from else None,
         "Denoising strength": hires.stage.strength if hires else stage.strength,
         "Conditional mask weight": plan.mask_weight if made.variant == "inpaint" else None,
-        "Clip skip": reading.clip_skip if reading.clip_skip > 1 else None,
+        "Clip skip": plan.prompting.clip_skip if plan.prompting.clip_skip > 1 else None,
         "ENSD": (plan.eta_noise_seed_delta or None) if _sampler(stage).ensd and stage.options.eta else None,
         "Token merging ratio": stage.token_merging or None,
         "Token merging ratio hr": (hires.stage.token_merging or None) if hires else None,
@@ -218,4 +218,4 @@ def _bare(name: str) -> str:
 
 def _is_emphasised(plan: Plan, *prompts: str) -> bool:
     """Whether the mode of emphasis is not the usual one and says something about these prompts (P021)."""
-    return plan.reading.emphasis != "Original" and any(bracket in prompt for prompt in prompts for bracket in "([")
+    return plan.prompting.emphasis != "Original" and any(bracket in prompt for prompt in prompts for bracket in "([")

@@ -15,8 +15,8 @@ from .canvas import Canvas
 from .concat import blank_channels, concat_channels
 from .encoding import Encode
 from .hires import cut_to_size, enlarge_latents, enlarge_pixels, is_latent
+from .init_latents import init_latents
 from .plans import Hires, Plan
-from .starting import begin
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +45,17 @@ def from_canvases(
     start, stage = plan.start, plan.first
     assert start is not None
     size = {"width": stage.width, "height": stage.height}
-    beginning = begin(bench.model, canvases, start.inpaint, unvaried, **size)
+    init = init_latents(bench.model, canvases, start.inpaint, unvaried, **size)
     concat = concat_channels(
         bench.model,
-        beginning.source,
-        beginning.source_mask,
+        init.source,
+        init.source_mask,
         batch=len(noise),
         mask_weight=plan.mask_weight,
         **size,
     )
-    blend = None if beginning.mask is None else Blend(beginning.latents, beginning.mask)
-    return Origin(noise * start.noise_multiplier, beginning.latents, concat, blend)
+    blend = None if init.mask is None else Blend(init.latents, init.mask)
+    return Origin(noise * start.noise_multiplier, init.latents, concat, blend)
 
 
 @dataclass(frozen=True, eq=False)

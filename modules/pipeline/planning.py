@@ -22,19 +22,19 @@ from modules.prompt import Style, Tokenizer
 from .choices import (
     AnyRequest,
     choose_checkpoint,
-    choose_reading,
     choose_sampler,
     choose_size,
+    choose_start,
     choose_vae,
     choose_variation,
     guidance_options,
     named_checkpoint,
+    prompt_options,
     sampler_options,
     token_merging,
 )
 from .named import Tell
 from .plans import Batch, Hires, HiresAsked, Plan, Refiner, Stage, Variation, Wording
-from .starts import choose_start
 from .wording import Teller, Timeline, Told
 
 SEEDS = 2**64
@@ -86,7 +86,7 @@ def plan(
         guidance=guidance_options(request, settings),
         noise_schedule=settings.sd_noise_schedule,
         downcast_alphas=settings.use_downcasted_alpha_bar,
-        reading=choose_reading(settings, old_schedules=teller.old_schedules),
+        prompting=prompt_options(settings, old_schedules=teller.old_schedules),
         tiling=request.tiling,
         randn_source=settings.randn_source,
         eta_noise_seed_delta=settings.eta_noise_seed_delta,

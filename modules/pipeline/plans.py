@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal
 
 from modules.catalogue import Entry
 from modules.models import Pass
 from modules.prompt import Emphasis, ParsedPrompt
 from modules.sampling import GuidanceOptions, SamplerOptions, Source
-
-from .starts import Start
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,54 @@ class Hires:
     asked: HiresAsked
 
 
+class Fill(IntEnum):
+    """What is under the mask before anything is drawn there."""
+
+    AROUND = 0
+    """The colours around it."""
+    ORIGINAL = 1
+    NOISE = 2
+    NOTHING = 3
+
+
 @dataclass(frozen=True)
-class Reading:
+class Inpaint:
+    """Which part of the picture is made anew, and how it is joined to the rest."""
+
+    mask: str
+    """The id of a stored picture."""
+    blur: tuple[int, int]
+    """Across and upright, in pixels."""
+    is_round: bool
+    """Each latent is inside or outside; without it, edges are soft."""
+    is_inverted: bool
+    """Everything but what the mask marks is made anew."""
+    fill: Fill
+    padding: int | None
+    """Draw only the marked part at the size asked for, with so many pixels around it; None draws the whole picture."""
+    overlays: bool
+    """Lay the original over what is not made anew."""
+    shows_mask: bool
+    shows_composite: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a picture is made from another one."""
+
+    resize_mode: int
+    background: str
+    """The colour that shows through transparent parts."""
+    noise_multiplier: float
+    matches_colours: bool
+    """Give the result the colours of the picture."""
+    image_cfg_scale: float
+    """How closely an instruct-pix2pix model keeps to the picture."""
+    inpaint: Inpaint | None
+
+
+@dataclass(frozen=True)
+class PromptOptions:
     """How prompts become conditioning."""
 
     clip_skip: int
@@ -156,7 +201,7 @@ class Plan:
     noise_schedule: Literal["Default", "Zero Terminal SNR"]
     downcast_alphas: bool
     """Round the noise schedule to half precision, as A1111 before 1.7 did."""
-    reading: Reading
+    prompting: PromptOptions
     tiling: bool
     randn_source: Source
     eta_noise_seed_delta: int

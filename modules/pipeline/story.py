@@ -16,9 +16,8 @@ from .encoding import Encode, SeededEncoder
 from .infotext import Made, describe_picture
 from .origins import Enlarging, Origin, from_canvases, from_noise
 from .pictures import to_image, to_pixels
-from .plans import Batch, Hires, Plan, Variation
+from .plans import Batch, Hires, Plan, Start, Variation
 from .ports import Control, FinishedPicture, Reporter, Resources
-from .starts import Start
 from .walking import Job, Walker
 
 
@@ -69,24 +68,24 @@ class _Making:
         """The only stage, or the first of two: (B, 4, h, w), None where it was stopped before its first step."""
         stage, wording = self.job.plan.first, self.batch.first
         self.bench.mount(stage.checkpoint, stage.vae, stage, wording)
-        said = self.bench.read(wording, stage)
+        conditionings = self.bench.read(wording, stage)
         noise = draw_noise(self.job.plan, self.batch, stage, self.bench.model)
-        return self.walker.walk(stage, wording, said, noise, self.origin(noise.first()))
+        return self.walker.walk(stage, wording, conditionings, noise, self.origin(noise.first()))
 
     def second(self, hires: Hires, latents: torch.Tensor | None) -> torch.Tensor | None:
         """The same steps again from the enlarged pictures: those of the first stage, or one in their place."""
         plan, bench, stage, wording = self.job.plan, self.bench, hires.stage, self.batch.hires
         assert wording is not None
         enlarging = Enlarging.of(hires, bench, latents, self.firstpass_pixels())
-        said = None
+        conditionings = None
         if hires.with_first_networks and plan.first.checkpoint == stage.checkpoint:
             bench.mount(stage.checkpoint, stage.vae, stage, self.batch.first)
-            said = bench.read(wording, stage)
+            conditionings = bench.read(wording, stage)
         bench.mount(stage.checkpoint, stage.vae, stage, wording)
-        said = said or bench.read(wording, stage)
+        conditionings = conditionings or bench.read(wording, stage)
         noise = draw_noise(plan, self.batch, stage, bench.model)
         origin = enlarging.origin(plan, bench, noise.first(), self.encode)
-        end = self.walker.walk(stage, wording, said, noise, origin)
+        end = self.walker.walk(stage, wording, conditionings, noise, origin)
         return latents if end is None else end
 
     def origin(self, noise: torch.Tensor) -> Origin:

@@ -10,7 +10,7 @@ import torch
 
 from modules.sampling import Guidance, GuidanceOptions, Handover, ImageNoise, Prompted, Step
 
-from .bench import Bench, Said
+from .bench import Bench, Conditionings
 from .concat import blank_channels
 from .courses import plot
 from .infotext import REFINER
@@ -65,7 +65,7 @@ class Walker:
         return self.done == self.steps
 
     def walk(
-        self, stage: Stage, wording: Wording, said: Said, noise: ImageNoise, origin: Origin
+        self, stage: Stage, wording: Wording, given: Conditionings, noise: ImageNoise, origin: Origin
     ) -> torch.Tensor | None:
         """The latents (B, 4, h, w) where the stage ended: at its end, or where the person stopped it.
 
@@ -75,7 +75,7 @@ class Walker:
         course = plot(plan, stage, model)
         self.steps = self.steps or sum(plot(plan, each, model).steps for each in self.stages)
         guidance = Guidance(
-            self.bench.prompted(said, origin.concat),
+            self.bench.prompted(given, origin.concat),
             plan.cfg_scale,
             _options(plan, model.variant),
             blend=origin.blend,

@@ -16,7 +16,8 @@ from PIL import Image, ImageOps
 from modules.images import BadPicture
 from modules.params import Img2ImgRequest, Settings
 from modules.pipeline.canvas import Canvas, describe_start, finish, prepare, read_canvas
-from modules.pipeline.starts import Start, choose_start
+from modules.pipeline.choices import choose_start
+from modules.pipeline.plans import Start
 
 from .conftest import GOLDEN, golden
 

@@ -70,9 +70,9 @@ class TestPlan:
     def test_the_old_timelines_are_told_only_where_they_differ(self, make_plan: Planner) -> None:
         # P038
         old = {"use_old_scheduling": True}
-        assert make_plan(settings=old, prompt="[a:b:1.0]").reading.old_schedules
-        assert not make_plan(settings=old, prompt="[a:b:0.5]").reading.old_schedules
-        assert make_plan(settings=old, **HIRES, prompt="[a:b:0.5]").reading.old_schedules
+        assert make_plan(settings=old, prompt="[a:b:1.0]").prompting.old_schedules
+        assert not make_plan(settings=old, prompt="[a:b:0.5]").prompting.old_schedules
+        assert make_plan(settings=old, **HIRES, prompt="[a:b:0.5]").prompting.old_schedules
 
     @pytest.mark.parametrize(
         ("asked", "enlarged", "kept"),

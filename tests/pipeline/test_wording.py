@@ -54,9 +54,9 @@ def test_the_second_stages_prompts_go_on_where_the_first_ones_ended(make_plan: P
 def test_old_timelines_restart_in_each_stage_and_are_told_only_where_they_matter(make_plan: Planner) -> None:
     # P038
     old = {"use_old_scheduling": True}
-    assert make_plan(prompt="[a:b:1.0]", settings=old).reading.old_schedules
-    assert not make_plan(prompt="[a:b:0.5]", settings=old).reading.old_schedules
-    assert not make_plan(prompt="[a:b:1.0]").reading.old_schedules
+    assert make_plan(prompt="[a:b:1.0]", settings=old).prompting.old_schedules
+    assert not make_plan(prompt="[a:b:0.5]", settings=old).prompting.old_schedules
+    assert not make_plan(prompt="[a:b:1.0]").prompting.old_schedules
 
 
 def test_styles_go_into_the_hires_prompts_too(worker: Worker) -> None:

@@ -16,11 +16,11 @@ from modules.params import LATENT_PIXELS
 
 from .canvas import Canvas
 from .pictures import to_pixels
-from .starts import Fill, Inpaint
+from .plans import Fill, Inpaint
 
 
 @dataclass(frozen=True, eq=False)
-class Beginning:
+class InitLatents:
     """The pictures of a batch, ready to be noised. On the model's device, float32."""
 
     latents: torch.Tensor
@@ -33,7 +33,7 @@ class Beginning:
     """(B, 1, 8h, 8w): which of them it may not see; None is all."""
 
 
-def begin(
+def init_latents(
     model: Model,
     canvases: Sequence[Canvas],
     inpaint: Inpaint | None,
@@ -41,8 +41,8 @@ def begin(
     *,
     width: int,
     height: int,
-) -> Beginning:
-    """The beginning of a batch, one canvas for each picture; one that occurs twice is encoded once.
+) -> InitLatents:
+    """Those of a batch, one canvas for each picture; one that occurs twice is encoded once.
 
     `draw_noise` gives the (B, 4, h, w) that Fill.NOISE puts under the mask.
     """
@@ -51,13 +51,13 @@ def begin(
     latents = torch.cat([encoded[id(canvas)] for canvas in canvases])
     source, source_mask = _source(model, canvases, inpaint, width, height)
     if inpaint is None or not any(canvas.mask for canvas in canvases):
-        return Beginning(latents, source=source, source_mask=source_mask)
+        return InitLatents(latents, source=source, source_mask=source_mask)
     mask = torch.cat([_latent_mask(canvas.mask, size, inpaint.is_round) for canvas in canvases]).to(latents.device)
     if inpaint.fill is Fill.NOISE:
         latents = latents * (1 - mask) + draw_noise().to(latents.device) * mask
     elif inpaint.fill is Fill.NOTHING:
         latents = latents * (1 - mask)
-    return Beginning(latents, mask, source, source_mask)
+    return InitLatents(latents, mask, source, source_mask)
 
 
 def _latents(model: Model, canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:

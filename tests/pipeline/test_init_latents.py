@@ -14,10 +14,10 @@ from PIL import Image
 from modules.models import Model, encode
 from modules.params import Img2ImgRequest, Settings, TagbrushError
 from modules.pipeline.canvas import Canvas, read_canvas
+from modules.pipeline.choices import choose_start
 from modules.pipeline.concat import concat_channels
+from modules.pipeline.init_latents import InitLatents, init_latents
 from modules.pipeline.pictures import to_pixels
-from modules.pipeline.starting import Beginning, begin
-from modules.pipeline.starts import choose_start
 from modules.sampling import ImageNoise
 
 from .conftest import GOLDEN, golden
@@ -27,10 +27,10 @@ WHITE = Image.new("RGB", (64, 64), "white")
 
 
 @pytest.fixture
-def begun(model: Model) -> Callable[[dict[str, Any]], Beginning]:
+def begun(model: Model) -> Callable[[dict[str, Any]], InitLatents]:
     """The beginning of a case of the reference."""
 
-    def beginning(case: dict[str, Any]) -> Beginning:
+    def beginning(case: dict[str, Any]) -> InitLatents:
         args = {key: value for key, value in case["args"].items() if key in Img2ImgRequest.model_fields}
         request = Img2ImgRequest.model_validate(args | {"mask": args.get("mask", "").removeprefix("(")})
         start = choose_start(request, Settings().overridden(case["opts"]))
@@ -44,7 +44,7 @@ def begun(model: Model) -> Callable[[dict[str, Any]], Beginning]:
         seeds = [request.seed + index for index in range(request.batch_size)]
         noise = ImageNoise(seeds, (4, size[1] // 8, size[0] // 8), "CPU")
         with torch.inference_mode():
-            return begin(model, canvases, start.inpaint, noise.first, width=size[0], height=size[1])
+            return init_latents(model, canvases, start.inpaint, noise.first, width=size[0], height=size[1])
 
     return beginning
 
@@ -52,7 +52,7 @@ def begun(model: Model) -> Callable[[dict[str, Any]], Beginning]:
 @pytest.mark.parametrize(
     "case", [case for case in CASES if "blank" not in str(case["args"].get("mask"))], ids=lambda case: case["name"]
 )
-def test_latents_and_mask_are_the_references(case: dict[str, Any], begun: Callable[..., Beginning]) -> None:
+def test_latents_and_mask_are_the_references(case: dict[str, Any], begun: Callable[..., InitLatents]) -> None:
     """U021, U022: every resize mode and each of the four contents. The reference draws from the VAE's distribution."""
     beginning = begun(case)
     with np.load(GOLDEN / "sampling_img_latents.npz") as arrays:
@@ -114,6 +114,8 @@ def test_an_instruct_pix2pix_model_sees_the_vaes_own_latents_and_needs_a_picture
 def test_where_one_picture_of_a_batch_has_no_mask_all_of_it_is_made_anew(model: Model) -> None:
     inpaint = choose_start(Img2ImgRequest(init_images=("x",), mask="y"), Settings()).inpaint
     masked = Canvas(WHITE, mask=Image.new("L", (64, 64)))
-    beginning = begin(model, [masked, Canvas(WHITE)], inpaint, lambda: torch.zeros(2, 4, 8, 8), width=64, height=64)
+    beginning = init_latents(
+        model, [masked, Canvas(WHITE)], inpaint, lambda: torch.zeros(2, 4, 8, 8), width=64, height=64
+    )
     assert beginning.mask is not None
     assert beginning.mask[0].eq(0).all() and beginning.mask[1].eq(1).all()
