@@ -18,7 +18,7 @@ from PIL import Image
 
 from modules.models import Model
 from modules.params import Settings, make_request, parse_infotext
-from modules.pipeline import generate, plan, starting
+from modules.pipeline import generate, init_latents, plan
 from modules.pipeline.bench import Bench
 from modules.prompt import extract_tags
 from modules.sampling import Context
@@ -159,13 +159,13 @@ def timesteps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def _encode_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have pictures to start from encoded to the reference's draw."""
-    encode, numbers = starting.encode, torch.Generator().manual_seed(0)
+    encode, numbers = init_latents.encode, torch.Generator().manual_seed(0)
 
     def drawn(model: Model, pixels: torch.Tensor) -> torch.Tensor:
         noise = torch.randn(len(pixels), 4, pixels.shape[-2] // 8, pixels.shape[-1] // 8, generator=numbers)
         return encode(model, pixels, noise)
 
-    monkeypatch.setattr(starting, "encode", drawn)
+    monkeypatch.setattr(init_latents, "encode", drawn)
 
 
 def _images(person: Person) -> Iterator[Image.Image]:
