@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from webuiapi import WebUIApi
+from webuiapi import HiResUpscaler, WebUIApi
 
 from .conftest import Program
 
@@ -54,6 +54,41 @@ def test_a_picture_drawn_again_stays_near_it_by_its_strength(client: WebUIApi) -
         assert result.info["denoising_strength"] == strength
         distances.append(np.abs(pixels(result.image) - pixels(picture)).mean())
     assert distances[0] < distances[1]
+
+
+def test_hires_fix_enlarges_and_says_how(client: WebUIApi) -> None:
+    plain = client.txt2img(prompt="a cat", **FEW)
+    asked = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": HiResUpscaler.Lanczos, "denoising_strength": 0.4}
+    large = client.txt2img(prompt="a cat", **FEW, **asked, hr_second_pass_steps=4)
+    assert large.image.size == (96, 96)
+    assert np.abs(pixels(large.image.resize((64, 64))) - pixels(plain.image)).mean() < 60
+    text = large.info["infotexts"][0]
+    assert "Denoising strength: 0.4" in text
+    assert "Hires upscale: 1.5, Hires steps: 4, Hires upscaler: Lanczos" in text
+    assert large.info["ignored"] == []
+
+
+def test_only_what_a_mask_marks_is_made_anew(client: WebUIApi) -> None:
+    picture = client.txt2img(prompt="a cat", **FEW).image
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (16, 16, 48, 48))
+    asked = {"mask_image": mask, "mask_blur": 2, "inpainting_fill": 1, "inpaint_full_res": False}
+    result = client.img2img(images=[picture], prompt="a dog", denoising_strength=0.9, **asked, **FEW)
+    changed = (pixels(result.image) != pixels(picture)).any(axis=2)
+    assert changed[24:40, 24:40].any()
+    assert not changed[:8].any()
+    assert not changed[:, 56:].any()
+    assert "Mask blur: 2" in result.info["infotexts"][0]
+    assert result.info["ignored"] == []
+
+
+def test_a_variation_keeps_the_seed_and_counts_its_own(client: WebUIApi) -> None:
+    plain = client.txt2img(prompt="a cat", **FEW)
+    varied = client.txt2img(prompt="a cat", **FEW, subseed=5, subseed_strength=0.2, batch_size=2)
+    assert varied.info["all_seeds"] == [21, 21]
+    assert varied.info["all_subseeds"] == [5, 6]
+    assert "Variation seed: 5, Variation seed strength: 0.2" in varied.info["infotexts"][0]
+    assert all((pixels(image) != pixels(plain.image)).any() for image in varied.images)
 
 
 def test_the_same_seed_makes_the_same_picture_and_another_another(client: WebUIApi) -> None:
