@@ -55,7 +55,8 @@ class MergedPrompts(BaseModel):
 def survey(services: Bound, payload: PromptsPayload) -> Surveys:
     """Counts as the text encoder will: with styles, embeddings and prompt editing, without tags and comments."""
     merged = merge(services, payload)
-    calls = payload.steps * (2 if find_sampler(payload.sampler_name)[0].second_order else 1)
+    sampler, _ = find_sampler(payload.sampler_name)
+    calls = sampler.calls(payload.steps)
     return Surveys(
         prompt=_surveyed(services, merged.prompt, calls, negative=False),
         negative_prompt=_surveyed(services, merged.negative_prompt, calls, negative=True),

@@ -27,7 +27,7 @@ class ScheduleInfo:
 class SamplerInfo:
     """A sampler: its default schedule, and what the rest of the program must know of it.
 
-    `second_order` samplers call the model twice a step, and A1111 counts prompt schedules in calls.
+    `second_order` samplers call the model twice a step.
     `timesteps` samplers walk DDPM timesteps instead of sigmas, so that no schedule applies to them.
     """
 
@@ -50,6 +50,10 @@ class SamplerInfo:
     """Whether it walks a schedule of one step more, the last sigma above zero left out."""
     adaptive: bool = False
     """Whether its steps depend on the picture, so that pictures made together differ from the same ones alone."""
+
+    def calls(self, steps: int) -> int:
+        """How many calls of the model so many steps count as, by which prompts are timed (P033)."""
+        return steps * (2 if self.second_order else 1)
 
 
 SCHEDULES: tuple[ScheduleInfo, ...] = (

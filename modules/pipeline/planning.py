@@ -251,7 +251,7 @@ def _wording(told: Sequence[Told]) -> Wording:
 def _calls(stage: Stage) -> int:
     """How many calls of the model a prompt's numbers are measured against."""
     sampler, _ = find_sampler(stage.sampler)
-    return stage.steps * (2 if sampler.second_order else 1)
+    return sampler.calls(stage.steps)
 
 
 def _firstpass_image(request: AnyRequest) -> str | None:

@@ -19,9 +19,9 @@ from .options import SamplerOptions
 from .samplers import Churn, Step, StepNoise
 from .schedules import sigmas as schedule_sigmas
 
-SigmaSampler = Callable[..., Iterator[Step]]
+SigmaFunction = Callable[..., Iterator[Step]]
 """`(denoise, x, sigmas, noise, **options)`, each sampler with the options that it knows."""
-TimestepSampler = Callable[..., Iterator[Step]]
+TimestepFunction = Callable[..., Iterator[Step]]
 """`(predict, x, timesteps, alphas_cumprod, noise, **options)`."""
 STRONGEST = 0.999  # a denoising strength of 1 counts as this
 TRAINED = 1000  # timesteps of every model
@@ -54,10 +54,10 @@ def _each_sigma(sigmas: torch.Tensor) -> int:
 
 
 @dataclass(frozen=True)
-class Walker:
+class SigmaSampler:
     """How a sampler over sigmas is run."""
 
-    sampler: SigmaSampler
+    function: SigmaFunction
     consistency: bool = False
     """Whether it takes the model for a latent consistency model."""
     spaces_itself: bool = False
@@ -66,29 +66,29 @@ class Walker:
     """How many steps it makes of the sigmas."""
 
 
-SIGMA_SAMPLERS: Mapping[str, Walker] = MappingProxyType(
+SIGMA_SAMPLERS: Mapping[str, SigmaSampler] = MappingProxyType(
     {
-        "DPM++ 2M": Walker(samplers.dpmpp_2m),
-        "DPM++ SDE": Walker(samplers.dpmpp_sde),
-        "DPM++ 2M SDE": Walker(samplers.dpmpp_2m_sde),
-        "DPM++ 2M SDE Heun": Walker(samplers.dpmpp_2m_sde_heun),
-        "DPM++ 2S a": Walker(samplers.dpmpp_2s_ancestral),
-        "DPM++ 3M SDE": Walker(samplers.dpmpp_3m_sde),
-        "Euler a": Walker(samplers.euler_ancestral),
-        "Euler": Walker(samplers.euler),
-        "LMS": Walker(samplers.lms),
-        "Heun": Walker(samplers.heun),
-        "DPM2": Walker(samplers.dpm2),
-        "DPM2 a": Walker(samplers.dpm2_ancestral),
-        "DPM fast": Walker(
+        "DPM++ 2M": SigmaSampler(samplers.dpmpp_2m),
+        "DPM++ SDE": SigmaSampler(samplers.dpmpp_sde),
+        "DPM++ 2M SDE": SigmaSampler(samplers.dpmpp_2m_sde),
+        "DPM++ 2M SDE Heun": SigmaSampler(samplers.dpmpp_2m_sde_heun),
+        "DPM++ 2S a": SigmaSampler(samplers.dpmpp_2s_ancestral),
+        "DPM++ 3M SDE": SigmaSampler(samplers.dpmpp_3m_sde),
+        "Euler a": SigmaSampler(samplers.euler_ancestral),
+        "Euler": SigmaSampler(samplers.euler),
+        "LMS": SigmaSampler(samplers.lms),
+        "Heun": SigmaSampler(samplers.heun),
+        "DPM2": SigmaSampler(samplers.dpm2),
+        "DPM2 a": SigmaSampler(samplers.dpm2_ancestral),
+        "DPM fast": SigmaSampler(
             samplers.dpm_fast, spaces_itself=True, count=lambda sigmas: len(samplers.fast_orders(len(sigmas) - 1))
         ),
-        "DPM adaptive": Walker(samplers.dpm_adaptive, spaces_itself=True),
-        "Restart": Walker(samplers.restart, count=lambda sigmas: len(samplers.restart_steps(sigmas))),
-        "LCM": Walker(samplers.lcm, consistency=True),
+        "DPM adaptive": SigmaSampler(samplers.dpm_adaptive, spaces_itself=True),
+        "Restart": SigmaSampler(samplers.restart, count=lambda sigmas: len(samplers.restart_steps(sigmas))),
+        "LCM": SigmaSampler(samplers.lcm, consistency=True),
     }
 )
-TIMESTEP_SAMPLERS: Mapping[str, TimestepSampler] = MappingProxyType(
+TIMESTEP_SAMPLERS: Mapping[str, TimestepFunction] = MappingProxyType(
     {
         "DDIM": samplers.ddim,
         "DDIM CFG++": samplers.ddim_cfgpp,
@@ -117,18 +117,18 @@ def plot_course(
     """
     info, named = find_sampler(sampler)
     total, walked = (steps, None) if strength is None else img2img_steps(steps, strength, exactly=exactly)
-    request = _Request(info, total, walked, alphas_cumprod, prediction, options or SamplerOptions(), is_sdxl)
+    wanted = _Wanted(info, total, walked, alphas_cumprod, prediction, options or SamplerOptions(), is_sdxl)
     if info.name in TIMESTEP_SAMPLERS:
-        return _timestep_course(request)
+        return _timestep_course(wanted)
     if info.name not in SIGMA_SAMPLERS:
         raise UnknownName("Sampler", sampler, (known.name for known in SAMPLERS))
     if named:
         schedule = named.label
-    return _sigma_course(request, info.default_schedule if schedule == "Automatic" else schedule)
+    return _sigma_course(wanted, info.default_schedule if schedule == "Automatic" else schedule)
 
 
 @dataclass(frozen=True, eq=False)
-class _Request:
+class _Wanted:
     """What a course is plotted from."""
 
     info: SamplerInfo
@@ -143,7 +143,7 @@ class _Request:
 
     @property
     def calls(self) -> int:
-        return (self.walked or self.total) * (2 if self.info.second_order else 1)
+        return self.info.calls(self.walked or self.total)
 
     @property
     def discards_penultimate(self) -> bool:
@@ -176,7 +176,7 @@ class _Request:
 class SigmaCourse:
     """A walk down sigmas, where the picture keeps its scale and noise is added to it."""
 
-    walker: Walker
+    sampler: SigmaSampler
     levels: NoiseLevels
     prediction: Prediction
     sigmas: torch.Tensor
@@ -192,7 +192,7 @@ class SigmaCourse:
 
     @property
     def steps(self) -> int:
-        return self.walker.count(self.sigmas)
+        return self.sampler.count(self.sigmas)
 
     def start(self, noise: torch.Tensor, init: torch.Tensor | None = None, *, extra_noise: float = 0.0) -> torch.Tensor:
         highest = self.sigmas[0]
@@ -203,11 +203,11 @@ class SigmaCourse:
 
     @property
     def view(self) -> View:
-        return consistency_view(self.levels) if self.walker.consistency else sigma_view(self.levels, self.prediction)
+        return consistency_view(self.levels) if self.sampler.consistency else sigma_view(self.levels, self.prediction)
 
     def walk(self, guided: Guided, x: torch.Tensor, noise: ImageNoise) -> Iterator[Step]:
         denoise = guided.through(Perspective(self.view, self.calls, self._elapsed))
-        return self.walker.sampler(denoise, x, self.path, self._step_noise(noise), **self.keywords)
+        return self.sampler.function(denoise, x, self.path, self._step_noise(noise), **self.keywords)
 
     def _elapsed(self, sigma: float) -> float:
         nearest = int((self.levels.sigmas - sigma).abs().argmin())
@@ -220,29 +220,29 @@ class SigmaCourse:
         return lambda sigma, sigma_next: increment(float(sigma), float(sigma_next))
 
 
-def _sigma_course(request: _Request, schedule: str) -> SigmaCourse:
-    info, options = request.info, request.options
-    walker = SIGMA_SAMPLERS[info.name]
-    if walker.consistency:
-        levels = NoiseLevels.of_consistency_model(request.alphas_cumprod)
+def _sigma_course(wanted: _Wanted, schedule: str) -> SigmaCourse:
+    info, options = wanted.info, wanted.options
+    sampler = SIGMA_SAMPLERS[info.name]
+    if sampler.consistency:
+        levels = NoiseLevels.of_consistency_model(wanted.alphas_cumprod)
     else:
-        levels = NoiseLevels.of_model(request.alphas_cumprod, quantize=options.quantize)
-    more = int(request.discards_penultimate)
-    whole = schedule_sigmas(schedule, request.total + more, levels, options=options, is_sdxl=request.is_sdxl)
-    if request.discards_penultimate:
+        levels = NoiseLevels.of_model(wanted.alphas_cumprod, quantize=options.quantize)
+    more = int(wanted.discards_penultimate)
+    whole = schedule_sigmas(schedule, wanted.total + more, levels, options=options, is_sdxl=wanted.is_sdxl)
+    if wanted.discards_penultimate:
         whole = torch.cat([whole[:-2], whole[-1:]])
-    walked = whole if request.walked is None else whole[request.total - request.walked :]
-    keywords, path = request.keywords(), walked
-    if walker.spaces_itself:
-        keywords["calls"] = request.total if request.walked is None else len(walked) - 1
-        ends = (levels.sigma_max, levels.sigma_min) if request.walked is None else (walked[0], walked[-2])
+    walked = whole if wanted.walked is None else whole[wanted.total - wanted.walked :]
+    keywords, path = wanted.keywords(), walked
+    if sampler.spaces_itself:
+        keywords["calls"] = wanted.total if wanted.walked is None else len(walked) - 1
+        ends = (levels.sigma_max, levels.sigma_min) if wanted.walked is None else (walked[0], walked[-2])
         path = torch.tensor([float(end) for end in ends])
     return SigmaCourse(
-        walker,
+        sampler,
         levels,
-        request.prediction,
+        wanted.prediction,
         sigmas=walked,
-        calls=request.calls,
+        calls=wanted.calls,
         path=path,
         span=(whole[whole > 0].min().item(), whole.max().item()) if info.brownian else None,
         keywords=keywords,
@@ -254,7 +254,7 @@ def _sigma_course(request: _Request, schedule: str) -> SigmaCourse:
 class TimestepCourse:
     """A walk down timesteps, where noise takes the place of signal."""
 
-    sampler: TimestepSampler
+    sampler: TimestepFunction
     timesteps: tuple[int, ...]
     """Falling; the last is where the walk ends."""
     entry: int | None
@@ -298,21 +298,21 @@ def _elapsed(timestep: float) -> float:
     return (TRAINED - 1 - int(timestep)) / TRAINED
 
 
-def _timestep_course(request: _Request) -> TimestepCourse:
-    alphas = on_cpu(request.alphas_cumprod)
-    rising = ddim_timesteps(request.total + int(request.options.discard_penultimate), len(alphas))
+def _timestep_course(wanted: _Wanted) -> TimestepCourse:
+    alphas = on_cpu(wanted.alphas_cumprod)
+    rising = ddim_timesteps(wanted.total + int(wanted.options.discard_penultimate), len(alphas))
     entry = None
-    if request.walked is not None:  # as A1111: noise of one timestep, and the walk starts from the timestep below it
-        entry = rising[min(request.walked, len(rising)) - 1]
-        rising = rising[: request.walked - 1]
+    if wanted.walked is not None:  # as A1111: noise of one timestep, and the walk starts from the timestep below it
+        entry = rising[min(wanted.walked, len(rising)) - 1]
+        rising = rising[: wanted.walked - 1]
     return TimestepCourse(
-        TIMESTEP_SAMPLERS[request.info.name],
+        TIMESTEP_SAMPLERS[wanted.info.name],
         rising[::-1],
         entry,
         alphas,
-        request.prediction,
-        calls=request.calls,
-        keywords=request.keywords(),
+        wanted.prediction,
+        calls=wanted.calls,
+        keywords=wanted.keywords(),
     )
 
 
