@@ -14,6 +14,8 @@ from torch import nn
 
 from modules.models import ContextPatch, Model, Pass, PatchError, Thin, WeightPatch, bare, load, patched
 from modules.models.attention import PatchableAttention
+from modules.models.merges import Merges, Sources
+from modules.models.merging import merge
 from modules.params import BadFile
 from tests.models.conftest import CHECKPOINT
 
@@ -318,6 +320,39 @@ def test_thin_matrices_give_the_sum_of_the_written_out_differences(
     with patched(other, written_out):
         for got, wanted in zip(fast, other.unet.parameters(), strict=True):
             assert torch.allclose(got.float(), wanted.float(), atol=1e-6, rtol=torch.finfo(dtype).eps)
+
+
+def test_products_of_bfloat16_thirds_round_as_float32_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way the machine is faster in, weights are the same but for a few at the edge of rounding."""
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(320, 960, generator=generator).bfloat16()
+    chain = [thin("unet.0.weight", 320, 960, key, gain=0.1) for key in (1, 2)]
+    merged = {}
+    for is_fast in (True, False):
+        monkeypatch.setattr("modules.models.merging.has_fast_bfloat16", lambda _, is_fast=is_fast: is_fast)
+        merged[is_fast] = torch.empty_like(weight)
+        merge(merged[is_fast], weight, chain)
+    assert (merged[True] != merged[False]).float().mean() < 1e-4
+    assert torch.allclose(merged[True].float(), merged[False].float(), rtol=2**-7, atol=1e-4)
+
+
+@pytest.mark.parametrize("patches", [[add("unet.0.weight", 1)], [thin("unet.0.weight", 5, 6, 1)]])
+def test_what_is_merged_does_not_depend_on_where_the_original_is_read(patches: list[WeightPatch]) -> None:
+    """Neither on a file of more digits than the model has, nor on the set that was there before."""
+    precise = torch.randn(5, 6)
+    model = small_model(torch.bfloat16)
+    model.unet[0].weight.copy_(precise)
+    known = replace(model, merges=Merges(Sources({"unet.0.weight": precise}, {})))
+    with patched(known, patches):
+        first = known.unet[0].weight.clone()
+        assert known.merges.copied == 0
+    with patched(known, [add("unet.0.weight", 9)]):
+        pass
+    with patched(known, patches):
+        assert torch.equal(known.unet[0].weight, first)
+    known.merges.settle()
+    with patched(model, patches):
+        assert torch.equal(model.unet[0].weight, first)
 
 
 def test_thin_matrices_of_another_shape_are_refused() -> None:

@@ -17,7 +17,7 @@ from .conftest import GOLDEN
 
 LORAS = sorted((GOLDEN / "lora").glob("*.safetensors"))
 HYPERNETWORKS = sorted((GOLDEN / "hypernetworks").glob("*.pt"))
-SWITCHES, WARM = 200, 80
+SWITCHES, WARM = 200, 120
 STRENGTHS = (1.0, 0.6, -0.4, 1.7)
 PARTS = ("unet", "text_encoder", "vae")
 
