@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from modules.images import BadPicture
-from modules.jobs import UnknownJob
+from modules.jobs import QueueBlocked, UnknownJob
 from modules.params import BadFile, BadRequest, TagbrushError, UnknownName
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,10 @@ class JobFailed(TagbrushError):
     """A job that ended without its pictures, told to a client that waited for them."""
 
 
+class JobRefused(TagbrushError):
+    """A job that failed for a mistake in what was asked for, told to a client that waited for it."""
+
+
 STATUS: tuple[tuple[type[TagbrushError], int], ...] = (
     (UnknownName, 400),
     (NotFound, 404),
@@ -52,7 +56,9 @@ STATUS: tuple[tuple[type[TagbrushError], int], ...] = (
     (BadFile, 422),
     (BadPicture, 422),
     (Unsupported, 422),
+    (JobRefused, 422),
     (JobFailed, 500),
+    (QueueBlocked, 503),
 )
 
 RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from modules.params import Pasted, parse_infotext, request_from_info
 
 from . import compat
 from .checks import check_job
-from .errors import RESPONSES, JobFailed
+from .errors import RESPONSES, JobFailed, JobRefused
 from .events import until_closing
 from .services import Bound, Services
 
@@ -67,7 +67,8 @@ async def _generate(services: Services, payload: compat.Quirks, task: str) -> co
     job = await run_in_threadpool(_submit, services, translated)
     job = await _finished(services, job.id)
     if job.state is JobState.FAILED:
-        raise JobFailed(job.error or "The job failed without saying why; the server's log has the details.")
+        kind = JobRefused if job.error_kind == "request" else JobFailed
+        raise kind(job.error or "The job failed without saying why; the server's log has the details.")
     return await run_in_threadpool(compat.answer, translated, job)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from modules.api import Page, Services
 from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.engine.config import EngineConfig, worker_command
+from modules.engine.saved import SavedPictures
 from modules.jobs import EventBus, Jobs, JobStore, Supervisor, remove_unsaved
 from modules.params import Settings, read_config
 
@@ -45,7 +46,8 @@ def assemble(options: Options) -> Services:
         worker_command(EngineConfig(folders=folders, device=options.device)),
         settings=lambda: jobs.settings(),
         cwd=ROOT,
-        tidy=partial(_tidy, folders),
+        files=SavedPictures(folders),
+        tidy=partial(_tidy, folders, store),
     )
     jobs = Jobs(store, bus, supervisor, _imported(folders.data_dir / "config.json"))
     return Services(
@@ -65,5 +67,5 @@ def _imported(path: Path) -> Settings:
     return imported.settings
 
 
-def _tidy(folders: Folders) -> None:
-    remove_unsaved(folders.outputs, time.time() - UNSAVED_KEPT)
+def _tidy(folders: Folders, store: JobStore) -> None:
+    remove_unsaved(folders.outputs, time.time() - UNSAVED_KEPT, {job.id for job in store.active()})

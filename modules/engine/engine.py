@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from modules.catalogue import KINDS, Catalogue, Entry, StyleFiles
 from modules.conditioning import ConditioningCache
+from modules.images import SaveFailed
+from modules.jobs import ErrorKind
 from modules.jobs.messages import Done, Failed, Input, Loading, Message, Preload, Ready, Refresh, Run
 from modules.models import Model
 from modules.networks import NetworkCache
@@ -20,6 +23,7 @@ from . import memory
 from .checkpoints import Checkpoints
 from .config import EngineConfig
 from .device import choose_device, describe
+from .owed import lacking_besides
 from .pipes import Control, Pipes
 from .report import Report
 
@@ -60,7 +64,7 @@ class Engine:
         try:
             self._do(message)
         except Exception as error:
-            self._fail(message, str(error) if isinstance(error, TagbrushError) else self._explain(error))
+            self._fail(message, error)
             memory.let_go(error, self.device)
 
     def _do(self, message: Message) -> None:
@@ -73,11 +77,12 @@ class Engine:
         elif isinstance(message, Preload) and not self._pipes.has_job:
             self._preload(message.settings)
 
-    def _fail(self, message: Message, error: str) -> None:
+    def _fail(self, message: Message, error: Exception) -> None:
+        reason = str(error) if isinstance(error, TagbrushError) else self._explain(error)
         if isinstance(message, Run):
-            self._pipes.send(Failed(job_id=message.job_id, error=error))
+            self._pipes.send(Failed(job_id=message.job_id, error=reason, kind=kind_of(error)))
         else:
-            log.warning("%s failed: %s", type(message).__name__, error)
+            log.warning("%s failed: %s", type(message).__name__, reason)
 
     def _explain(self, error: Exception) -> str:
         """An unforeseen error in words; its traceback goes to the log."""
@@ -118,10 +123,13 @@ class Engine:
         """Make the job's pictures; True when none of them was cut short or left out."""
         request = make_request(job.request)
         settings = Settings().overridden(job.settings)
-        report = Report(self._pipes, job.job_id, request, settings, self._folders)
+        report = Report(self._pipes, job.job_id, request, settings, self._folders, frozenset(job.made))
         self._checkpoints.limit = settings.sd_checkpoints_limit
         styles = self._named_styles(request.styles, report)
-        decided = plan(request, settings, self.catalogue, self.tokenizer, styles=styles, skip_indices=job.made)
+        decide = partial(plan, request, settings, self.catalogue, self.tokenizer, styles=styles)
+        decided = decide(skip_indices=job.made)
+        if lacking := lacking_besides(decided, job.made):
+            decided = decide(skip_indices=set(job.made) - lacking)
         generate(decided, self, control, report)
         return report.completed == sum(len(batch.indices) for batch in decided.batches)
 
@@ -141,3 +149,12 @@ class Engine:
         """Have the checkpoint of these settings in memory, so that the next job begins at once."""
         decided = plan(Txt2ImgRequest(seed=0), Settings().overridden(settings), self.catalogue, self.tokenizer)
         self._checkpoints.acquire(decided.first.checkpoint, decided.first.vae)
+
+
+def kind_of(error: Exception) -> ErrorKind:
+    """What sort of failure the error is; one of ours is a mistake in what was asked for, save that of a disk."""
+    if memory.is_out_of_memory(error):
+        return "memory"
+    if isinstance(error, SaveFailed):
+        return "disk"
+    return "request" if isinstance(error, TagbrushError) else "fault"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -12,12 +12,16 @@ from pathlib import Path
 from PIL import Image
 
 from modules.catalogue import Folders
-from modules.images import save_picture
+from modules.images import DiskFull, Mark, save_picture
 from modules.jobs.messages import Message, Notice, PictureSaved, Preview, StepDone
 from modules.params import Request, Settings
 from modules.pipeline import FinishedPicture
 
 from .pipes import Pipes
+from .saved import kept_folder, unsaved_folder
+
+SPACE_PAUSES = (1.0,) * 20
+"""Seconds between tries to save a picture on a full disk."""
 
 _PREVIEW_PIXELS = 512
 _SECONDS_BETWEEN_PREVIEWS = 0.1
@@ -32,6 +36,8 @@ class Report:
     request: Request
     settings: Settings
     folders: Folders
+    made: Collection[int] = ()
+    """Pictures that are saved already; one made again, for the sake of its mask, is not saved again."""
     completed: int = 0
     _last_preview: float = field(default=0.0)
 
@@ -57,48 +63,63 @@ class Report:
         self._send(Preview(job_id=self.job_id, data=_jpeg(draw())))
 
     def picture(self, finished: FinishedPicture) -> None:
-        """Save the picture and tell where it is. Raises SaveFailed.
+        """Save the picture and tell where it is. Raises SaveFailed."""
+        if finished.index not in self.made:
+            mark = self._mark(finished)
+            path = self._save(finished, mark)
+            self._send(PictureSaved(path=str(path), **mark.model_dump()))
+        self.completed += finished.is_complete and finished.kind == "picture"
 
-        One that was stopped before its last step is shown, but kept among the others only if the settings say so; a
-        mask or composite is only shown.
+    def notice(self, text: str) -> None:
+        self._send(Notice(job_id=self.job_id, text=text))
+
+    def _save(self, finished: FinishedPicture, mark: Mark) -> Path:
+        """The path of the picture once it is saved; a full disk is given some time to have room again."""
+        control = self.pipes.control(self.job_id)
+        for pause in SPACE_PAUSES:
+            try:
+                return self._try_to_save(finished, mark)
+            except DiskFull as error:
+                if control.interrupted:
+                    raise
+                self.notice(f"{error} It is tried again for {sum(SPACE_PAUSES):.0f} seconds.")
+                time.sleep(pause)
+        return self._try_to_save(finished, mark)
+
+    def _try_to_save(self, finished: FinishedPicture, mark: Mark) -> Path:
+        """The path of the saved picture.
+
+        One that was stopped before its last step is shown, but kept among the others only if the settings say so;
+        a mask or composite is only shown.
         """
         is_kept = (
             self.request.save_images
             and finished.kind == "picture"
             and (finished.is_complete or self.settings.save_incomplete_images)
         )
-        path = save_picture(
+        kept = kept_folder(self.request, self.settings, self.folders)
+        return save_picture(
             finished.image,
-            self._folder() if is_kept else self.folders.outputs / "unsaved" / self.job_id,
+            kept if is_kept else unsaved_folder(self.job_id, self.folders),
             seed=finished.seed,
             infotext=finished.infotext,
             format=self.settings.samples_format,
             quality=self.settings.jpeg_quality,
             day=date.today() if is_kept else None,
-        )
-        self._send(
-            PictureSaved(
-                job_id=self.job_id,
-                index=finished.index,
-                path=str(path),
-                seed=finished.seed,
-                subseed=finished.subseed,
-                infotext=finished.infotext,
-                width=finished.image.width,
-                height=finished.image.height,
-                kind=finished.kind,
-            )
+            mark=mark,
         )
 
-        self.completed += finished.is_complete and finished.kind == "picture"
-
-    def notice(self, text: str) -> None:
-        self._send(Notice(job_id=self.job_id, text=text))
-
-    def _folder(self) -> Path:
-        settings = self.settings
-        chosen = settings.outdir_img2img_samples if self.request.task == "img2img" else settings.outdir_txt2img_samples
-        return self.folders.data_dir / chosen
+    def _mark(self, finished: FinishedPicture) -> Mark:
+        return Mark(
+            job_id=self.job_id,
+            index=finished.index,
+            seed=finished.seed,
+            subseed=finished.subseed,
+            infotext=finished.infotext,
+            width=finished.image.width,
+            height=finished.image.height,
+            kind=finished.kind,
+        )
 
     def _send(self, message: Message) -> None:
         self.pipes.send(message)

@@ -4,8 +4,9 @@
 """
 
 from .decode import MAX_BYTES, BadPicture, decode_base64, decode_picture, flattened, open_picture, whole_picture
-from .files import SaveFailed, save_picture, write_atomically
+from .files import DiskFull, SaveFailed, marked_pictures, remove_unfinished, save_picture, write_atomically
 from .grid import grid
+from .marks import Mark, read_mark, remove_mark
 from .metadata import PictureText, encode, read_metadata
 from .regions import Region, expand_region, masked_region
 from .resize import ResizeMode, lanczos, nearest, resize_image
@@ -14,6 +15,8 @@ from .thumbnails import thumbnail
 __all__ = [
     "MAX_BYTES",
     "BadPicture",
+    "DiskFull",
+    "Mark",
     "PictureText",
     "Region",
     "ResizeMode",
@@ -25,10 +28,14 @@ __all__ = [
     "flattened",
     "grid",
     "lanczos",
+    "marked_pictures",
     "masked_region",
     "nearest",
     "open_picture",
+    "read_mark",
     "read_metadata",
+    "remove_mark",
+    "remove_unfinished",
     "resize_image",
     "save_picture",
     "thumbnail",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -14,10 +16,13 @@ from PIL import Image
 
 from modules.params import TagbrushError
 
-from .metadata import encode
+from .marks import Mark, read_mark
+from .metadata import FORMATS, encode
 
-STALE_SECONDS = 3600
-"""A reservation older than this belongs to a process that died."""
+STALE_SECONDS = 60
+"""A reservation older than this belongs to a process that died: it is made for the moment of a rename."""
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 SCANNER_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between tries to rename a file that another program holds."""
@@ -30,6 +35,10 @@ class SaveFailed(TagbrushError):
     """A picture that could not be written, with the folder and the system's reason."""
 
 
+class DiskFull(SaveFailed):
+    """A picture that could not be written for want of space."""
+
+
 def save_picture(
     image: Image.Image,
     folder: Path,
@@ -39,27 +48,65 @@ def save_picture(
     format: str = "png",
     quality: int = 80,
     day: date | None = None,
+    mark: Mark | None = None,
 ) -> Path:
     """The path of the saved picture: `folder/2026-01-31/00042-seed.png`, without the date if `day` is None.
 
-    The number follows the largest in that folder; two processes never take the same one. `format` is png, jpg, webp or
-    avif; a picture too large for its format is saved as png. Raises SaveFailed.
+    The number follows the largest in that folder; two processes never take the same one. `format` is png, jpg or webp;
+    a picture too large for its format is saved as png. The `mark` stays on the file until `remove_mark`. Whoever is
+    killed meanwhile leaves the whole file, or one that `remove_unfinished` finds. Raises SaveFailed.
     """
     data, suffix = encode(image, infotext, format=format, quality=quality)
     target = folder / day.isoformat() if day else folder
+    owner = _owner(mark.job_id, mark.index) if mark else f"{os.getpid()}-{threading.get_ident()}"
+    temporary = target / f".{owner}.tmp"
     try:
         target.mkdir(parents=True, exist_ok=True)
-        with _reserved_number(target) as (number, reservation):
-            path = target / f"{number:05}-{seed}{suffix}"
-            _write(reservation, data)
-            _rename(reservation, path)
+        try:
+            _write(temporary, data + bytes(mark) if mark else data)
+            with _reserved_number(target, owner) as number:
+                path = target / f"{number:05}-{seed}{suffix}"
+                _rename(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
         _settle(target)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SaveFailed(
+        reason, kind = error.strerror or str(error), DiskFull if error.errno in _NO_SPACE else SaveFailed
+        raise kind(
             f"The picture could not be saved in {target}: {reason}. Free some space or check its rights."
         ) from error
     return path
+
+
+def marked_pictures(folder: Path, job_id: str, since: float) -> Iterator[tuple[Path, Mark]]:
+    """The pictures in the folder, written at `since` or later, whose mark names the job. Raises OSError."""
+    with os.scandir(folder) as entries:
+        recent = [
+            Path(entry.path)
+            for entry in entries
+            if _NUMBERED.fullmatch(entry.name)
+            and Path(entry.name).suffix in FORMATS.values()
+            and entry.stat().st_mtime >= since
+        ]
+    for path in sorted(recent):
+        mark = read_mark(path)
+        if mark is not None and mark.job_id == job_id:
+            yield path, mark
+
+
+def remove_unfinished(folder: Path, job_id: str) -> None:
+    """Nothing, once no half-written file of the job is in the folder. Nobody may work on it. Raises OSError."""
+    with os.scandir(folder) as entries:
+        hidden = [Path(entry.path) for entry in entries if entry.name.startswith(".")]
+    mine = _owner(job_id, "")
+    for path in hidden:
+        is_temporary = path.suffix == ".tmp" and path.name.startswith(f".{mine}")
+        if is_temporary or (_RESERVED.fullmatch(path.name) and path.read_text("utf-8", "replace").startswith(mine)):
+            path.unlink(missing_ok=True)
+
+
+def _owner(job_id: str, index: object) -> str:
+    return f"{job_id}-{index}"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -74,8 +121,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _reserved_number(folder: Path) -> Iterator[tuple[int, Path]]:
-    """A number larger than any in the folder, and an empty file of ours that keeps others from taking it.
+def _reserved_number(folder: Path, owner: str) -> Iterator[int]:
+    """A number larger than any in the folder, and a file with its owner's name that keeps others from taking it.
 
     Only the maker of `.00042.part` may write number 42. Numbers are read again after the reservation is made, since
     another process may have finished that number between our reading and our reserving.
@@ -84,13 +131,15 @@ def _reserved_number(folder: Path) -> Iterator[tuple[int, Path]]:
         number = _largest_number(folder, reserved=True) + 1
         reservation = folder / f".{number:05}.part"
         try:
-            os.close(os.open(reservation, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            file = os.open(reservation, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             continue
         try:
+            with open(file, "wb") as opened:
+                opened.write(owner.encode())
             if _largest_number(folder, reserved=False) >= number:
                 continue
-            yield number, reservation
+            yield number
             return
         finally:
             reservation.unlink(missing_ok=True)

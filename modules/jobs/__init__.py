@@ -3,11 +3,24 @@
 from .bus import EventBus, Listener
 from .facade import Jobs, WorkerLink, remove_unsaved
 from .health import Patience
-from .schema import Event, EventKind, Job, JobState, Picture, Progress, UnknownJob, WorkerState, WorkerStatus
+from .schema import (
+    ErrorKind,
+    Event,
+    EventKind,
+    Job,
+    JobState,
+    Picture,
+    Progress,
+    QueueBlocked,
+    UnknownJob,
+    WorkerState,
+    WorkerStatus,
+)
 from .store import JobStore
-from .supervisor import Supervisor
+from .supervisor import SavedFiles, Supervisor
 
 __all__ = [
+    "ErrorKind",
     "Event",
     "EventBus",
     "EventKind",
@@ -19,6 +32,8 @@ __all__ = [
     "Patience",
     "Picture",
     "Progress",
+    "QueueBlocked",
+    "SavedFiles",
     "Supervisor",
     "UnknownJob",
     "WorkerLink",

@@ -242,10 +242,13 @@ def _same(earlier: Job, request: Txt2ImgRequest | Img2ImgRequest) -> Job:
     return earlier
 
 
-def remove_unsaved(outputs: Path, before: float) -> None:
-    """Remove the pictures of jobs that asked not to be saved, when their folder was last written `before`."""
+def remove_unsaved(outputs: Path, before: float, needed: Collection[str] = ()) -> None:
+    """Remove the pictures of jobs that asked not to be saved, when their folder was last written `before`.
+
+    The folders of the jobs `needed` stay: they have pictures that nobody could fetch yet.
+    """
     unsaved = outputs / "unsaved"
     with suppress(OSError):  # what cannot be removed now is tried again an hour later
         for folder in unsaved.iterdir():
-            if folder.is_dir() and folder.stat().st_mtime < before:
+            if folder.name not in needed and folder.is_dir() and folder.stat().st_mtime < before:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -18,6 +18,7 @@ class Patience:
     first_delay: float = 0.5
     longest_delay: float = 30.0
     to_stop: float = 5.0
+    to_write: float = 1.0
     to_end: float = 3.0
     between_tidying: float = 3600.0
     unused_inputs: float = 7 * 86_400.0

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .schema import ErrorKind, PictureKind
 
 _FRAME = struct.Struct(">4sII")
 _MARK = b"TGB1"
@@ -127,7 +129,7 @@ class PictureSaved(Message):
     infotext: str
     width: int
     height: int
-    kind: Literal["picture", "mask", "composite"] = "picture"
+    kind: PictureKind = "picture"
 
 
 class Notice(Message):
@@ -149,6 +151,7 @@ class Failed(Message):
 
     job_id: str
     error: str
+    kind: ErrorKind = "fault"
 
 
 class Logged(Message):

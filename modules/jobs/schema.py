@@ -31,11 +31,19 @@ class JobState(StrEnum):
 PictureKind = Literal["picture", "mask", "composite"]
 """A picture, or what was asked to be shown beside an inpainted one: its mask, or the part that it marks."""
 
+ErrorKind = Literal["request", "memory", "disk", "worker", "fault"]
+"""Why a job failed: a mistake in what was asked for, too little memory, a picture that could not be saved, the death of
+its worker, or a fault of Tagbrush."""
+
 WorkerState = Literal["starting", "ready", "busy", "dead"]
 
 
 class UnknownJob(TagbrushError):
     """A job id or picture that the store does not hold."""
+
+
+class QueueBlocked(TagbrushError):
+    """A change that the queue file cannot take just now; nothing of it is stored."""
 
 
 class Record(BaseModel):
@@ -93,6 +101,7 @@ class Job(Record):
     started: float | None = None
     finished: float | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
     request: Request
     settings: Settings = Field(exclude=True)
     key: str | None = Field(default=None, exclude=True)

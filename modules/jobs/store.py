@@ -21,9 +21,22 @@ from typing import Any
 from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest, named_inputs
 
 from . import tables
-from .schema import Event, Job, JobState, Picture, UnknownJob
+from .schema import ErrorKind, Event, Job, JobState, Picture, QueueBlocked, UnknownJob
 
 KEPT_EVENTS = 10_000
+
+PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+"""SQLite's codes of what may be over in a while, without those of its extended codes."""
 
 Announce = Callable[[Event], None]
 
@@ -127,9 +140,9 @@ class JobStore:
             if row is None:
                 return None
             self._db.execute(
-                "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = COALESCE(started, ?) "
-                "WHERE id = ?",
-                (self._clock(), row["id"]),
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = COALESCE(started, ?), "
+                "resumed = ? WHERE id = ?",
+                (now := self._clock(), now, row["id"]),
             )
             return self._told(row["id"], events)
 
@@ -142,12 +155,13 @@ class JobStore:
             )
             return self._told(job_id, events)
 
-    def finish(self, job_id: str, state: JobState, error: str | None = None) -> Job:
+    def finish(self, job_id: str, state: JobState, error: str | None = None, kind: ErrorKind | None = None) -> Job:
         """The job in its final state; a job that is over already stays as it is."""
         with self._transaction() as events:
             changed = self._db.execute(
-                "UPDATE jobs SET state = ?, error = ?, finished = ? WHERE id = ? AND state IN ('queued', 'running')",
-                (state, error, self._clock(), job_id),
+                "UPDATE jobs SET state = ?, error = ?, error_kind = ?, finished = ? "
+                "WHERE id = ? AND state IN ('queued', 'running')",
+                (state, error, kind, self._clock(), job_id),
             ).rowcount
             return self._told(job_id, events) if changed else self.get(job_id)
 
@@ -169,9 +183,12 @@ class JobStore:
             self._db.execute("UPDATE jobs SET notices = ? WHERE id = ?", (json.dumps([*job.notices, text]), job_id))
             self._record(events, "notice", {"job_id": job_id, "text": text}, job_id)
 
-    def add_picture(self, picture: Picture) -> None:
-        """Note a finished picture; one made again in a retry replaces its forerunner."""
-        with self._transaction() as events:
+    def add_picture(self, picture: Picture, then: Callable[[], None] = lambda: None) -> None:
+        """Note a finished picture; one made again in a retry replaces its forerunner.
+
+        `then` is called once that is on disk, before anyone can see the picture.
+        """
+        with self._transaction(then) as events:
             self._db.execute(
                 "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -254,21 +271,34 @@ class JobStore:
 
     # Upkeep
 
+    def running(self) -> tuple[Job, ...]:
+        """The jobs that a worker has, or had when the server ended without warning."""
+        return tuple(job for job in self.active() if job.state is JobState.RUNNING)
+
     def recover(self, *, attempts: int) -> tuple[Job, ...]:
-        """Jobs found running at start, put back into the queue, or failed when `attempts` are used up."""
+        """Jobs found running at start, put back into the queue, or failed when `attempts` are used up.
+
+        An attempt that brought a picture is not counted: such a job comes to its end, however often the server does.
+        """
         with self._lock:
-            found = [row["id"] for row in self._db.execute("SELECT id FROM jobs WHERE state = 'running'")]
-            return tuple(self._recover(self.get(job_id), attempts) for job_id in found)
+            return tuple(self._recover(job, attempts) for job in self.running())
 
     def _recover(self, job: Job, attempts: int) -> Job:
-        if job.attempts < attempts:
-            return self.requeue(job.id)
+        has_come_on = self._has_come_on(job.id)
+        if has_come_on or job.attempts < attempts:
+            return self.requeue(job.id, forgive=has_come_on)
         return self.finish(
             job.id,
             JobState.FAILED,
             f"Tagbrush stopped {job.attempts} times while making this picture, so it is not tried again. "
             "Generate it once more if that had another cause.",
+            "worker",
         )
+
+    def _has_come_on(self, job_id: str) -> bool:
+        """Whether the last attempt brought a picture."""
+        query = "SELECT 1 FROM jobs JOIN pictures ON job_id = id WHERE id = ? AND pictures.created >= jobs.resumed"
+        return self._db.execute(query, (job_id,)).fetchone() is not None
 
     def prune(self, *, unused_inputs_before: float) -> None:
         """Forget the oldest events, and inputs unused since a moment that no waiting job needs."""
@@ -282,15 +312,27 @@ class JobStore:
     # Inside
 
     @contextmanager
-    def _transaction(self) -> Iterator[list[Event]]:
-        """A transaction; the events put into the yielded list are announced once it is on disk."""
+    def _transaction(self, then: Callable[[], None] = lambda: None) -> Iterator[list[Event]]:
+        """A transaction; the events put into the yielded list are announced once it is on disk.
+
+        Raises QueueBlocked, with nothing changed, where the file is locked or its disk full.
+        """
         with self._lock:
             if self._db.in_transaction:
                 raise AssertionError("a store method that changes something called another one")
             events: list[Event] = []
-            with self._db:  # commits at its end, and rolls back on an error
+            try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield events
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF in PASSING:
+                    raise QueueBlocked(f"The queue file cannot be written: {error}. Is the disk full?") from error
+                raise
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            then()
             for event in events:
                 self.announce(event)
 

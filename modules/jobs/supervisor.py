@@ -13,9 +13,10 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, singledispatchmethod
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from modules.params import Settings, named_inputs
 
@@ -44,10 +45,44 @@ from .messages import (
 from .process import Exit, WorkerProcess
 from .process import log as worker_log
 from .running import Running, describe, explain_failure
-from .schema import Event, EventKind, Job, JobState, Picture, Progress, UnknownJob, WorkerState, WorkerStatus
+from .schema import (
+    ErrorKind,
+    Event,
+    EventKind,
+    Job,
+    JobState,
+    Picture,
+    Progress,
+    QueueBlocked,
+    UnknownJob,
+    WorkerState,
+    WorkerStatus,
+)
 from .store import JobStore
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class SavedFiles(Protocol):
+    """The pictures on disk, of which the worker's next word may never come."""
+
+    def found(self, job: Job) -> Iterable[Picture]:
+        """The job's saved pictures that it has no record of; nobody works on it while they are looked for."""
+
+    def recorded(self, picture: Picture) -> None:
+        """The picture is in the store: its file need not tell any more whose it is."""
+
+
+class NoFiles:
+    """Of a worker that leaves nothing to be found."""
+
+    def found(self, job: Job) -> Iterable[Picture]:
+        return ()
+
+    def recorded(self, picture: Picture) -> None:
+        """Nothing is to be done."""
 
 
 class Supervisor:
@@ -62,11 +97,13 @@ class Supervisor:
         settings: Callable[[], Settings] = Settings,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        files: SavedFiles | None = None,
         tidy: Callable[[], None] = lambda: None,
         patience: Patience | None = None,
     ) -> None:
         """`settings` gives what holds now, for preloading; `tidy` is called once an hour."""
         self.store, self.bus, self._settings, self._tidy = store, bus, settings, tidy
+        self._files = files or NoFiles()
         self._spawn_process = partial(WorkerProcess, command, self._receive, cwd=cwd, env=env)
         self._patience = patience or Patience()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -77,6 +114,7 @@ class Supervisor:
         self._restart_at = math.inf
         self._tidy_at = 0.0
         self._hurried = self._closing = False
+        self._leaving = threading.Event()
         self.status = WorkerStatus(state="starting", message="The worker has not been started yet.")
         self.progress: Progress | None = None
         self.preview: bytes | None = None
@@ -91,12 +129,13 @@ class Supervisor:
 
     def start(self) -> None:
         """Put jobs that a crash left running back into the queue, and start the worker."""
-        self.store.recover(attempts=self._patience.attempts)
+        self._inbox.put(self._recover)
         self._inbox.put(self._spawn)
         self._thread.start()
 
     def close(self) -> None:
         """End worker and thread; a job in hand goes back into the queue without losing an attempt."""
+        self._leaving.set()
         if self._thread.is_alive():
             self._inbox.put(self._shut_down)
             self._thread.join()
@@ -154,6 +193,30 @@ class Supervisor:
         if process is self._process:
             self._on(what)
 
+    def _lasting(self, change: Callable[[], T]) -> T:
+        """What the change of the store gives, which is tried for as long as the queue file cannot take it.
+
+        Nothing is lost meanwhile: what the worker says waits in the inbox. Raises QueueBlocked once all is to end.
+        """
+        before = self.status
+        while True:
+            try:
+                result = change()
+            except QueueBlocked as error:
+                if self.status is before:
+                    log.warning("%s It is tried again every %g s.", error, self._patience.to_write)
+                self._set_status(before.state, str(error))
+                if self._leaving.wait(self._patience.to_write):
+                    raise
+            else:
+                self._set_status(before.state, before.message)
+                return result
+
+    def _recover(self) -> None:
+        for job in self.store.running():
+            self._adopt(job.id)
+        self._lasting(partial(self.store.recover, attempts=self._patience.attempts))
+
     # The worker's life
 
     def _spawn(self) -> None:
@@ -190,6 +253,7 @@ class Supervisor:
             self._end_on_shut_down(self._running)
 
     def _end_on_shut_down(self, running: Running) -> None:
+        self._adopt(running.job.id)
         if running.wanted is None:
             self.store.requeue(running.job.id, forgive=True)
         else:
@@ -208,7 +272,7 @@ class Supervisor:
 
     def _fail_waiting(self, reason: str) -> None:
         for job_id in self.store.queue():
-            self.store.finish(job_id, JobState.FAILED, reason)
+            self._lasting(partial(self.store.finish, job_id, JobState.FAILED, reason, "worker"))
         self._tell_queue()
 
     # Jobs
@@ -223,7 +287,7 @@ class Supervisor:
     def _hand_out(self) -> None:
         if self._process is None or self._running is not None or not self._health.is_ready:
             return
-        job = self.store.start_next()
+        job = self._lasting(self.store.start_next)
         if job is None:
             self._set_status("ready")
             return
@@ -232,7 +296,7 @@ class Supervisor:
         try:
             inputs = self._inputs(job)
         except UnknownJob as error:
-            self._finish(JobState.FAILED, str(error))
+            self._finish(JobState.FAILED, str(error), "request")
             return
         self._set_status("busy")
         for message in (*inputs, self._running.message()):
@@ -253,12 +317,12 @@ class Supervisor:
             log.warning("The worker did not stop job %s when asked; it is ended by force", job_id)
             self._process.kill()
 
-    def _finish(self, state: JobState, error: str | None = None) -> None:
+    def _finish(self, state: JobState, error: str | None = None, kind: ErrorKind | None = None) -> None:
         running, self._running = self._running, None
         self.progress = self.preview = None
         self._health.finished_a_job()
         if running is not None:
-            self.store.finish(running.job.id, state, error)
+            self._lasting(partial(self.store.finish, running.job.id, state, error, kind))
         self._hand_out()
 
     def _is_current(self, job_id: str) -> bool:
@@ -304,12 +368,12 @@ class Supervisor:
     @_on.register
     def _(self, message: PictureSaved) -> None:
         if self._is_current(message.job_id):
-            self.store.add_picture(Picture(**message.model_dump()))
+            self._record(Picture(**message.model_dump()))
 
     @_on.register
     def _(self, message: Notice) -> None:
         if self._is_current(message.job_id):
-            self.store.add_notice(message.job_id, message.text)
+            self._lasting(partial(self.store.add_notice, message.job_id, message.text))
 
     @_on.register
     def _(self, message: Done) -> None:
@@ -320,7 +384,7 @@ class Supervisor:
     @_on.register
     def _(self, message: Failed) -> None:
         if self._is_current(message.job_id):
-            self._finish(JobState.FAILED, message.error)
+            self._finish(JobState.FAILED, message.error, message.kind)
 
     @_on.register
     def _(self, message: Logged) -> None:
@@ -344,14 +408,25 @@ class Supervisor:
     def _settle(self, running: Running, exit: Exit) -> None:
         """Decide what becomes of a job whose worker died."""
         job = running.job
+        self._adopt(job.id)
         if running.wanted is not None:
-            self.store.finish(job.id, running.wanted)
+            self._lasting(partial(self.store.finish, job.id, running.wanted))
         elif job.attempts < self._patience.attempts:
-            self.store.add_notice(job.id, f"The worker process {exit}; the job was started again.")
-            self.store.requeue(job.id)
+            notice = f"The worker process {exit}; the job was started again."
+            self._lasting(partial(self.store.add_notice, job.id, notice))
+            self._lasting(partial(self.store.requeue, job.id))
             self._tell_queue()
         else:
-            self.store.finish(job.id, JobState.FAILED, explain_failure(exit, job.attempts))
+            reason = explain_failure(exit, job.attempts)
+            self._lasting(partial(self.store.finish, job.id, JobState.FAILED, reason, "worker"))
+
+    def _adopt(self, job_id: str) -> None:
+        """Record the pictures of a job without a worker that were saved but not told."""
+        for picture in self._files.found(self.store.get(job_id)):
+            self._record(picture)
+
+    def _record(self, picture: Picture) -> None:
+        self._lasting(partial(self.store.add_picture, picture, partial(self._files.recorded, picture)))
 
     # Telling
 

@@ -14,7 +14,7 @@ from modules.params import BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequ
 
 from .schema import Event, Job, JobState, Picture
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -30,7 +30,9 @@ CREATE TABLE jobs (
     finished    REAL,
     error       TEXT,
     notices     TEXT NOT NULL DEFAULT '[]',
-    key         TEXT UNIQUE
+    key         TEXT UNIQUE,
+    error_kind  TEXT,
+    resumed     REAL
 );
 CREATE INDEX jobs_by_state ON jobs (state, rank);
 CREATE TABLE pictures (
@@ -64,7 +66,10 @@ CREATE TABLE settings (
 );
 """
 
-_UPGRADES: Mapping[int, str] = {1: "ALTER TABLE pictures ADD COLUMN kind TEXT NOT NULL DEFAULT 'picture';"}
+_UPGRADES: Mapping[int, str] = {
+    1: "ALTER TABLE pictures ADD COLUMN kind TEXT NOT NULL DEFAULT 'picture';",
+    2: "ALTER TABLE jobs ADD COLUMN error_kind TEXT; ALTER TABLE jobs ADD COLUMN resumed REAL;",
+}
 """What makes a file of the version into one of the next."""
 
 _REQUESTS: Mapping[str, type[Txt2ImgRequest] | type[Img2ImgRequest]] = {
@@ -131,6 +136,7 @@ def job(row: sqlite3.Row, position: int | None, pictures: Sequence[sqlite3.Row])
         started=row["started"],
         finished=row["finished"],
         error=row["error"],
+        error_kind=row["error_kind"],
         request=_restored(_REQUESTS[row["task"]], row["request"]),
         settings=_restored(Settings, row["settings"]),
         key=row["key"],

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from modules.engine.saved import SavedPictures
 from modules.jobs import EventBus, Job, Jobs, JobStore, Patience, Supervisor
 from modules.params import Settings, Txt2ImgRequest
+
+from .mortal import folders_of
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
@@ -53,8 +56,9 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
         store.announce = bus.publish
         command = [sys.executable, str(Path(__file__).with_name("fake_worker.py")), behaviour, str(tmp_path)]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        limits = Patience(**{"first_delay": 0.01, "to_stop": 0.2, **patience})
-        supervisor = Supervisor(store, bus, command, settings=Settings, env=env, patience=limits)
+        limits = Patience(**{"first_delay": 0.01, "to_stop": 0.2, "to_write": 0.02, **patience})
+        files = SavedPictures(folders_of(tmp_path))
+        supervisor = Supervisor(store, bus, command, settings=Settings, env=env, files=files, patience=limits)
         bench = Bench(Jobs(store, bus, supervisor), store, bus, supervisor, tmp_path)
         benches.append(bench)
         if start:

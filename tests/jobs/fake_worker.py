@@ -2,7 +2,10 @@
 
 The prompt is a list of words, done in turn: `picture`, `step`, `print`, `fail`, `die` (by SIGKILL where there is
 one), `exit`, `die-once` (only while nothing is made yet), `wait` (until interrupted), `batches` (three, skippable),
-`garbage` (bytes that are no frame), `deaf` (for ever), `input` (says what it was given), `log`.
+`garbage` (bytes that are no frame), `deaf` (for ever), `input` (says what it was given), `log`, `refuse` (the request).
+
+`save` saves a real picture as the engine does; `save:POINT` dies at that point of it for once, `save::POINT` has its
+server die as well.
 """
 
 from __future__ import annotations
@@ -80,6 +83,12 @@ def obey(
     elif word == "step":
         pipes.send(StepDone(job_id=job.job_id, batch=0, batches=1, step=1, steps=4, images_done=0, images=1))
         pipes.send(Preview(job_id=job.job_id, data=b"jpeg"))
+    elif word.startswith("save"):
+        index = next(asked)
+        if index not in job.made:
+            from tests.jobs.saving import save  # only here, since other jobs need not wait for its imports
+
+            save(pipes, job, index, folder, word)
     elif word == "print":
         os.write(1, b"a library says hello\n")
         print("and so does python", flush=True)  # noqa: T201
@@ -87,6 +96,9 @@ def obey(
         pipes.send(Notice(job_id=job.job_id, text=b"".join(inputs.values()).decode()))
     elif word == "fail":
         pipes.send(Failed(job_id=job.job_id, error="Sampler is unknown."))
+        raise Over
+    elif word == "refuse":
+        pipes.send(Failed(job_id=job.job_id, error="Sampler is unknown.", kind="request"))
         raise Over
     elif word == "die" or (word == "die-once" and not job.made):
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

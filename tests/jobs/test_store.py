@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -200,19 +201,31 @@ def test_a_broken_or_newer_file_is_refused_and_left_alone(tmp_path: Path) -> Non
     assert broken.read_bytes() == b"this is no database at all" * 100
 
 
-def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+OLDER: Mapping[int, tuple[str, ...]] = {
+    1: ("ALTER TABLE pictures DROP COLUMN kind",),
+    2: ("ALTER TABLE jobs DROP COLUMN error_kind", "ALTER TABLE jobs DROP COLUMN resumed"),
+}
+"""What makes a file of the next version into one of this."""
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_a_file_of_an_older_version_is_taken_over(tmp_path: Path, version: int) -> None:
     path = tmp_path / "queue.db"
     store = JobStore(path)
     job = add(store)
+    store.start_next()
     store.add_picture(picture(job))
     store.close()
     with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE pictures DROP COLUMN kind")
-        db.execute("PRAGMA user_version = 1")
+        for change in (change for older, changes in OLDER.items() if older >= version for change in changes):
+            db.execute(change)
+        db.execute(f"PRAGMA user_version = {version}")
     db.close()
     again = JobStore(path)
     again.add_picture(picture(job, 1, kind="mask"))
     assert [made.kind for made in again.get(job.id).pictures] == ["picture", "mask"]
+    assert [found.state for found in again.recover(attempts=2)] == [JobState.QUEUED]
+    assert again.finish(job.id, JobState.FAILED, "no", "request").error_kind == "request"
 
 
 def test_old_events_are_forgotten_but_ids_go_on(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,78 @@
+"""Where a job's pictures are saved, and finding those again that nobody could record; loads no torch."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from modules.catalogue import Folders
+from modules.images import marked_pictures, remove_mark, remove_unfinished
+from modules.jobs import Job, Picture
+from modules.params import Request, Settings
+
+log = logging.getLogger(__name__)
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_CLOCK_SLACK = 60.0
+"""Seconds by which a file system's clock may be behind."""
+
+
+def kept_folder(request: Request, settings: Settings, folders: Folders) -> Path:
+    """The folder with a folder for each day, in which the request's pictures are kept."""
+    chosen = settings.outdir_img2img_samples if request.task == "img2img" else settings.outdir_txt2img_samples
+    return folders.data_dir / chosen
+
+
+def unsaved_folder(job_id: str, folders: Folders) -> Path:
+    """The folder of a job's pictures that are only to be shown, and go after a day."""
+    return folders.outputs / "unsaved" / job_id
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPictures:
+    """The pictures on disk as the supervisor asks for them; see `SavedFiles`."""
+
+    folders: Folders
+
+    def found(self, job: Job) -> Iterator[Picture]:
+        """The job's saved pictures that it has no record of; what it left half-written is removed.
+
+        Only folders of days since the job was started are looked through. Nobody may be working on the job.
+        """
+        known = {picture.index for picture in job.pictures}
+        since = (job.started or job.created) - _CLOCK_SLACK
+        for folder in self._places(job, since):
+            try:
+                remove_unfinished(folder, job.id)
+                marked = list(marked_pictures(folder, job.id, since))
+            except OSError as error:
+                log.warning("Unrecorded pictures in %s cannot be looked for: %s", folder, error)
+                continue
+            for path, mark in marked:
+                picture = Picture(path=path, **mark.model_dump())
+                if mark.index in known:
+                    self.recorded(picture)
+                else:
+                    known.add(mark.index)
+                    yield picture
+
+    def recorded(self, picture: Picture) -> None:
+        """The picture is in the store: take the mark off its file."""
+        try:
+            remove_mark(picture.path)
+        except OSError as error:
+            log.warning("%s keeps a mark behind the picture, which does no harm: %s", picture.path, error)
+
+    def _places(self, job: Job, since: float) -> Iterator[Path]:
+        unsaved = unsaved_folder(job.id, self.folders)
+        if unsaved.is_dir():
+            yield unsaved
+        first = (date.fromtimestamp(since) - timedelta(days=1)).isoformat()
+        kept = kept_folder(job.request, job.settings, self.folders)
+        if kept.is_dir():
+            days = (path for path in kept.iterdir() if _DAY.fullmatch(path.name) and path.name >= first)
+            yield from (path for path in sorted(days) if path.is_dir())
