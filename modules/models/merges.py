@@ -31,8 +31,8 @@ SPARE = 1 / 3
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Where a target lies; the parameter of a bias that the layer lacks is None."""
+class Slot:
+    """Where a target lies on the model; the parameter of a bias that the layer lacks is None."""
 
     module: nn.Module
     attribute: str
@@ -82,9 +82,9 @@ class Merges:
         """How many weights were filled so far, with sums or with originals: a measure of the work done."""
         self._sources = sources or Sources({}, {})
         self._copies: dict[str, torch.Tensor] = {}
-        self._present: dict[str, tuple[Place, Hashable]] = {}
+        self._present: dict[str, tuple[Slot, Hashable]] = {}
         self._added: set[str] = set()
-        self._uncond: dict[str, tuple[Place, Hashable, torch.Tensor]] = {}
+        self._uncond: dict[str, tuple[Slot, Hashable, torch.Tensor]] = {}
         self._is_in_use = False
 
     @property
@@ -120,7 +120,7 @@ class Merges:
         apart = {target: key for target, (_, key, _) in self._uncond.items()}
         return present == _keys(chains) and apart == _keys(uncond)
 
-    def become(self, places: Mapping[str, Place], chains: Chains, uncond: Chains) -> None:
+    def become(self, slots: Mapping[str, Slot], chains: Chains, uncond: Chains) -> None:
         """The weights of `chains` merged in place, those of `uncond` beside it, and all others as they were.
 
         Raises PatchError where a difference has another shape than its weight.
@@ -128,57 +128,57 @@ class Merges:
         self._put_back([target for target in self._present if target not in chains])
         for target in [target for target in self._uncond if target not in uncond]:
             del self._uncond[target]
-        lacking = {target: () for target in uncond if target in self._added or places[target].parameter is None}
+        lacking = {target: () for target in uncond if target in self._added or slots[target].parameter is None}
         with ordinary_tensors():
             for target, chain in (lacking | dict(chains)).items():
-                self._merge(target, places[target], chain)
+                self._merge(target, slots[target], chain)
             for target, chain in uncond.items():
-                self._merge_apart(target, places[target], chain)
+                self._merge_apart(target, slots[target], chain)
 
     def apart(self) -> tuple[tuple[nn.Parameter, torch.Tensor], ...]:
         """The parameters that the unconditional pass has other values for, and these."""
-        found = ((place.parameter, merged) for place, _, merged in self._uncond.values())
+        found = ((slot.parameter, merged) for slot, _, merged in self._uncond.values())
         return tuple((parameter, merged) for parameter, merged in found if parameter is not None)
 
-    def _merge(self, target: str, place: Place, chain: Sequence[WeightPatch]) -> None:
+    def _merge(self, target: str, slot: Slot, chain: Sequence[WeightPatch]) -> None:
         key = _key(chain)
         if target in self._present and self._present[target][1] == key:
             return
-        original, data = self._original(target, place), _data(place)
+        original, data = self._original(target, slot), _data(slot)
         if target not in self._present:
             original = data  # the same numbers, and nearer
-        self._present[target] = (place, None)  # put back from here on, whatever happens
+        self._present[target] = (slot, None)  # put back from here on, whatever happens
         merge(data, original, chain)
-        self._present[target] = (place, key)
+        self._present[target] = (slot, key)
         self.written += 1
 
-    def _merge_apart(self, target: str, place: Place, chain: Sequence[WeightPatch]) -> None:
+    def _merge_apart(self, target: str, slot: Slot, chain: Sequence[WeightPatch]) -> None:
         key = _key(chain)
         kept = self._uncond.pop(target, None)
         if kept is None or kept[1] != key:
-            original = self._original(target, place)
-            merged = kept[2] if kept else torch.empty_like(_data(place))
+            original = self._original(target, slot)
+            merged = kept[2] if kept else torch.empty_like(_data(slot))
             merge(merged, original, chain)
-            kept = (place, key, merged)
+            kept = (slot, key, merged)
             self.written += 1
         self._uncond[target] = kept
 
-    def _original(self, target: str, place: Place) -> torch.Tensor:
+    def _original(self, target: str, slot: Slot) -> torch.Tensor:
         """What the weight is without patches; of a bias that the layer lacks zeros, which it then has."""
         copy = self._copies.get(target)
         if copy is not None:
             return copy
-        if place.parameter is None:
-            self._add(target, place)
+        if slot.parameter is None:
+            self._add(target, slot)
         source = self._sources.get(target)
-        data = _data(place)
+        data = _data(slot)
         if source is None or (data.is_cuda and target not in self._present and _has_room(data)):
             source = self._copies[target] = data.clone()
         return source
 
-    def _add(self, target: str, place: Place) -> None:
-        weight = place.module.weight
-        setattr(place.module, place.attribute, nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False))
+    def _add(self, target: str, slot: Slot) -> None:
+        weight = slot.module.weight
+        setattr(slot.module, slot.attribute, nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False))
         self._added.add(target)
 
     def _put_back(self, targets: Sequence[str]) -> None:
@@ -186,13 +186,13 @@ class Merges:
             return
         with ordinary_tensors():
             for target in targets:
-                place, _ = self._present[target]
+                slot, _ = self._present[target]
                 if target in self._added:
-                    setattr(place.module, place.attribute, None)
+                    setattr(slot.module, slot.attribute, None)
                     self._added.discard(target)
                     self._copies.pop(target, None)
                 else:
-                    _data(place).copy_(self._original(target, place))
+                    _data(slot).copy_(self._original(target, slot))
                 del self._present[target]
                 self.written += 1
         if not self._present:
@@ -245,8 +245,8 @@ def _key(chain: Sequence[WeightPatch]) -> Hashable:
     return tuple(patch.key for patch in chain)
 
 
-def _data(place: Place) -> torch.Tensor:
-    parameter = place.parameter
+def _data(slot: Slot) -> torch.Tensor:
+    parameter = slot.parameter
     assert parameter is not None
     return parameter.detach()
 

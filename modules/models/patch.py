@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from modules.models.attention import ContextChange, ContextChanges, PatchableAttention
-from modules.models.merges import Chains, Place, bare
+from modules.models.merges import Chains, Slot, bare
 from modules.models.model import Model
 from modules.models.patches import ContextPatch, Pass, Patch, PatchError, WeightPatch
 
@@ -64,7 +64,7 @@ def patched(model: Model, patches: Iterable[Patch]) -> Iterator[Live]:
     merges = model.merges
     with merges.in_use():
         if not merges.holds(on_both, on_uncond):
-            merges.become(_places(model, on_uncond | on_both), on_both, on_uncond)
+            merges.become(_slots(model, on_uncond | on_both), on_both, on_uncond)
         both_changes = _changes(patch for patch in contexts if patch.on is Pass.BOTH)
         with _changed_context(model.attention, both_changes):
             yield Live(
@@ -83,11 +83,11 @@ def _by_target(patches: Iterable[WeightPatch]) -> dict[str, list[WeightPatch]]:
     return chains
 
 
-def _places(model: Model, chains: Chains) -> Mapping[str, Place]:
-    return {target: _place(model, chain[0]) for target, chain in chains.items()}
+def _slots(model: Model, chains: Chains) -> Mapping[str, Slot]:
+    return {target: _slot(model, chain[0]) for target, chain in chains.items()}
 
 
-def _place(model: Model, patch: WeightPatch) -> Place:
+def _slot(model: Model, patch: WeightPatch) -> Slot:
     """Where the weight lies that a patch names; a layer that could have a bias has a place for it."""
     part, _, name = patch.target.partition(".")
     path, _, attribute = name.rpartition(".")
@@ -97,7 +97,7 @@ def _place(model: Model, patch: WeightPatch) -> Place:
         if isinstance(getattr(module, attribute, None), nn.Parameter) or (
             is_missing_bias and hasattr(module, "weight")
         ):
-            return Place(module, attribute)
+            return Slot(module, attribute)
     raise PatchError(
         f"The model has no weight {patch.target}. The network was made for another kind of model.", key=patch.key
     )
