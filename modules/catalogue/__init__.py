@@ -3,7 +3,7 @@
 from .averages import averages_as_weights
 from .catalogue import Catalogue
 from .entries import KINDS, Entry, Facts, Kind, entry_id
-from .families import Architecture, Family, Prediction, Variant, architecture, refuse_others
+from .families import CLIP_G, CLIP_L, Architecture, Family, Prediction, Variant, architecture, refuse_others
 from .fitting import misfit
 from .folders import Folders
 from .headers import Header, read_header
@@ -15,6 +15,8 @@ from .stubs import Global, Opaque, TensorStub
 from .styles import StyleEntry, StyleFiles
 
 __all__ = [
+    "CLIP_G",
+    "CLIP_L",
     "IMAGE_SUFFIXES",
     "KINDS",
     "Architecture",

@@ -12,7 +12,7 @@ from modules.params import BadFile
 
 from .averages import averages_as_weights
 from .entries import Facts, Kind
-from .families import FAMILY_OF_WIDTH, UNET, Family, architecture, usable_size
+from .families import CLIP_G, CLIP_L, FAMILY_OF_WIDTH, UNET, Family, architecture, usable_size
 from .headers import read_header
 from .model_folder import examine_folder
 from .pickles import read_stubs
@@ -154,7 +154,7 @@ def _embedding(path: Path, tensors: Tensors, metadata: Mapping[str, str], conten
     shapes = [stub.shape or (0,) for stub in parts.values()]
     width = sum(shape[-1] for shape in shapes)
     return Facts(
-        family="sdxl" if "clip_g" in parts else FAMILY_OF_WIDTH.get(width, ""),
+        family="sdxl" if CLIP_G in parts else FAMILY_OF_WIDTH.get(width, ""),
         vectors=shapes[0][0] if len(shapes[0]) == 2 else 1,
         width=width,
         **_common(metadata),
@@ -178,8 +178,8 @@ def _embedding_parts(path: Path, tensors: Tensors, contents: Any) -> Tensors:
     if isinstance(contents, dict) and "string_to_param" in contents:
         named = dict(_items(contents["string_to_param"]))
     vectors = {key: value for key, value in named.items() if isinstance(value, TensorStub)}
-    if {"clip_l", "clip_g"} <= vectors.keys():
-        return {name: vectors[name] for name in ("clip_l", "clip_g")}
+    if {CLIP_L, CLIP_G} <= vectors.keys():
+        return {name: vectors[name] for name in (CLIP_L, CLIP_G)}
     if not vectors:
         raise BadFile(path, "holds no embedding.")
     if len(vectors) > 1:

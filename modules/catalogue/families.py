@@ -19,6 +19,9 @@ Variant = Literal["base", "inpaint", "pix2pix"]
 
 Prediction = Literal["epsilon", "v"]
 
+CLIP_L, CLIP_G = "clip_l", "clip_g"
+"""What embeddings call their parts for the two text encoders of SDXL; those for one alone are of the first."""
+
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 CONV_IN = f"{UNET}input_blocks.0.0.weight"
@@ -108,7 +111,7 @@ def refuse_others(path: Path, names: Iterable[str]) -> None:
     for telling, what, folder in _OTHER_KINDS:
         if any(telling.search(name) for name in names):
             raise BadFile(path, f"is {what}, not a checkpoint. Its place is {folder}.")
-    if set(names) & {"emb_params", "clip_l", "clip_g", "*", "string_to_param"}:
+    if set(names) & {"emb_params", CLIP_L, CLIP_G, "*", "string_to_param"}:
         raise BadFile(path, "is an embedding, not a checkpoint. Its place is embeddings.")
     if any(name.startswith(UNET) for name in names):
         raise BadFile(path, "holds only parts of a UNet. Download it again.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from modules.catalogue import CLIP_G, CLIP_L
 from modules.models import Model
 from modules.params import TagbrushError
 from modules.prompt import EOS
@@ -14,7 +15,6 @@ from modules.prompt import EOS
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
 
-CLIP_L, CLIP_G = "clip_l", "clip_g"
 OPEN_CLIP_PAD = 0
 """OpenCLIP fills a row up with token 0 where OpenAI's CLIP repeats its EOS (P081)."""
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from modules.catalogue import Architecture
-from modules.models.model import Family, Prediction
+from modules.catalogue import Architecture, Prediction
+from modules.models.model import Family
 from modules.params import BadFile
 
 Value = TypeVar("Value")

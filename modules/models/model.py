@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
+from modules.catalogue import CLIP_G, CLIP_L, Prediction, Variant
 from modules.models.attention import PatchableAttention
 from modules.models.merges import Guarded, Merges
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-Prediction = Literal["epsilon", "v"]
 Family = Literal["sd1", "sd2", "sdxl", "sdxl_refiner"]
-Variant = Literal["base", "inpaint", "pix2pix"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,5 +62,5 @@ class Model:
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
         """The text encoders that there are, by the names that embeddings have for them: `clip_l`, `clip_g`."""
-        both = {"clip_l": self.text_encoder, "clip_g": self.text_encoder_2}
+        both = {CLIP_L: self.text_encoder, CLIP_G: self.text_encoder_2}
         return {name: encoder for name, encoder in both.items() if encoder is not None}

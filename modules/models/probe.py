@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from modules.models.model import Prediction, Variant
+from modules.catalogue import Prediction, Variant
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

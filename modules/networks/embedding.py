@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from modules.catalogue import CLIP_G, CLIP_L, IMAGE_SUFFIXES
 from modules.models import Model, bare, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
 from modules.networks.families import CONTEXT_WIDTHS
-from modules.networks.image_embedding import IMAGE_SUFFIXES, read_image
+from modules.networks.image_embedding import read_image
 from modules.networks.tensors import Identity, identity, owned
 from modules.params import BadFile
 from modules.prompt import MAX_VECTORS
 
-CLIP_L, CLIP_G = "clip_l", "clip_g"
 WIDTHS_OF_CLIP_G: Mapping[int, str] = {1280: "sdxl"}
 
 

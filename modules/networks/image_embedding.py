@@ -7,11 +7,9 @@ from typing import Any
 
 import torch
 
-from modules.catalogue import IMAGE_SUFFIXES, read_picture_embedding
+from modules.catalogue import read_picture_embedding
 from modules.catalogue.picture_embeddings import TENSOR_KEY
 from modules.params import BadFile
-
-__all__ = ["IMAGE_SUFFIXES", "read_image"]
 
 
 def read_image(path: Path) -> tuple[str, Any]:
