@@ -76,6 +76,9 @@ class Painter:
                 self._do(job)
 
     def _do(self, job: Job) -> None:
+        if "refuse" in job.request.prompt:
+            self._store.finish(job.id, JobState.FAILED, "The UNet gave values that are not numbers.", "request")
+            return
         if "fail" in job.request.prompt:
             self._store.finish(job.id, JobState.FAILED, "Out of memory: 9 GB are needed, 4 GB are free.")
             return

@@ -83,6 +83,7 @@ def test_a_picture_is_redrawn(client: TestClient) -> None:
         ("txt2img", {"width": 0}, 422, "width is 0"),
         ("txt2img", {"width": 100_000}, 422, "8192"),
         ("txt2img", {"prompt": "fail"}, 500, "9 GB are needed"),
+        ("txt2img", {"prompt": "refuse"}, 422, "not numbers"),
         ("txt2img", {"script_name": "loopback"}, 422, "loopback"),
         ("txt2img", {"override_settings": {"sd_model_checkpoint": "nosuch"}}, 400, "nosuch"),
         ("txt2img", {"override_settings": {"CLIP_stop_at_last_layers": 99}}, 422, "99"),

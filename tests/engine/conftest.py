@@ -12,6 +12,7 @@ import pytest
 from modules.catalogue import Folders
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.pipes import Pipes
+from modules.engine.saved import SavedPictures
 from modules.jobs import EventBus, Jobs, JobStore, Supervisor
 from modules.jobs.messages import Message
 
@@ -56,7 +57,8 @@ def supervisor(folders: Folders) -> Supervisor:
     store = JobStore(folders.database)
     bus = EventBus(store.events_after, store.last_event_id())
     store.announce = bus.publish
-    return Supervisor(store, bus, worker_command(EngineConfig(folders=folders, device="cpu")), cwd=ROOT)
+    command = worker_command(EngineConfig(folders=folders, device="cpu"))
+    return Supervisor(store, bus, command, files=SavedPictures(folders), cwd=ROOT)
 
 
 @pytest.fixture

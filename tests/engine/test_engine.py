@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -188,6 +190,7 @@ def test_a_job_that_fails_leaves_no_trace_and_the_next_one_runs(engine: Engine, 
     engine.obey(run(prompt=f"a cat {NETWORKS}", negative_prompt=NETWORKS))
     (failed,) = ear.heard(Failed)
     assert "ZeroDivisionError: three" in failed.error
+    assert failed.kind == "fault"
     assert digest(model) == before
     ear.on_send = lambda message: None
     engine.obey(run("next"))
@@ -209,6 +212,7 @@ def test_running_out_of_memory_is_said_and_survived(engine: Engine, ear: Ear, er
     (failed,) = ear.heard(Failed)
     assert "memory" in failed.error.lower()
     assert "smaller" in failed.error
+    assert failed.kind == "memory"
     ear.on_send = lambda message: None
     engine.obey(run("next"))
     assert ear.heard(Done) == [Done(job_id="next")]
@@ -232,6 +236,13 @@ def test_what_is_wrong_with_a_job_is_said_in_words(
     engine.obey(run(settings=settings, **fields))
     (failed,) = ear.heard(Failed)
     assert words in failed.error
+    assert failed.kind == "request"
+
+
+def test_a_network_so_strong_that_no_picture_comes_of_it_is_a_mistake_of_the_request(engine: Engine, ear: Ear) -> None:
+    engine.obey(run(prompt=f"a cat <lora:{LORA}:1e30>"))
+    (failed,) = ear.heard(Failed)
+    assert (failed.kind, "not numbers" in failed.error) == ("request", True)
 
 
 def test_a_missing_network_is_named_and_the_picture_made(engine: Engine, ear: Ear) -> None:
@@ -263,6 +274,76 @@ def test_the_mask_of_an_inpainted_picture_is_shown_and_not_kept_among_the_pictur
     assert (picture.kind, picture.index, mask.kind, mask.index) == ("picture", 0, "mask", 1)
     assert Path(picture.path).parent.parent == folders.outputs / "img2img-images"
     assert Path(mask.path).parent == folders.outputs / "unsaved" / "job"
+
+
+def test_a_picture_whose_mask_was_lost_is_not_saved_again_with_its_mask(
+    engine: Engine, ear: Ear, folders: Folders
+) -> None:
+    def redraw(*made: int) -> list[tuple[int, str]]:
+        ear.said.clear()
+        for name in ("init128", "mask128"):
+            engine.obey(Input(id=name, data=(GOLDEN / "inputs" / f"{name}.png").read_bytes()))
+        engine.obey(
+            run(
+                made=made,
+                task="img2img",
+                init_images=["init128"],
+                mask="mask128",
+                n_iter=2,
+                settings={"return_mask": True},
+            )
+        )
+        assert ear.heard(Done) == [Done(job_id="job")], ear.heard(Failed)
+        return [(picture.index, picture.kind) for picture in ear.heard(PictureSaved)]
+
+    assert redraw(0) == [(2, "mask"), (1, "picture"), (3, "mask")]
+    assert redraw(0, 1, 2) == [(3, "mask")]
+    assert redraw(0, 1, 2, 3) == []
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let the disk be full for so many tries."""
+    replace, tries = os.replace, iter(range(times))
+
+    def refuse(source: Path, target: Path) -> None:
+        if next(tries, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr("modules.engine.report.SPACE_PAUSES", (0.01,) * 3)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_picture(
+    engine: Engine, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk(monkeypatch, times=3)
+    engine.obey(run())
+    assert ear.heard(Done) == [Done(job_id="job")], ear.heard(Failed)
+    assert {"No space left on device. Free some space" in notice.text for notice in ear.heard(Notice)} == {True}
+    (picture,) = ear.heard(PictureSaved)
+    assert [path.name for path in Path(picture.path).parent.iterdir()] == [Path(picture.path).name]
+
+
+def test_a_disk_that_stays_full_fails_the_job_with_the_reason(
+    engine: Engine, ear: Ear, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk(monkeypatch, times=4)
+    engine.obey(run())
+    (failed,) = ear.heard(Failed)
+    assert failed.kind == "disk"
+    assert "No space left on device" in failed.error
+    assert not [path for path in folders.outputs.rglob("*") if path.is_file()]
+
+
+def test_nobody_waits_for_a_full_disk_who_asked_to_stop(
+    engine: Engine, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk(monkeypatch, times=1)
+    ear.on_send = lambda message: setattr(ear.control("job"), "interrupted", isinstance(message, StepDone))
+    engine.obey(run(steps=20))
+    (failed,) = ear.heard(Failed)
+    assert failed.kind == "disk"
 
 
 def test_the_checkpoint_is_loaded_ahead_and_once(engine: Engine, ear: Ear) -> None:

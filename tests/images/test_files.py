@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from modules.images import SaveFailed, read_metadata, save_picture, write_atomically
+from modules.images import DiskFull, SaveFailed, read_metadata, save_picture, write_atomically
 
 PICTURE = Image.new("RGB", (8, 8), "teal")
 
@@ -95,6 +96,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SaveFailed, match="file"):
         save_picture(PICTURE, tmp_path / "file" / "below", seed=1, infotext="")
+
+
+def test_a_full_disk_is_told_from_other_failures_and_keeps_nothing_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFull, match="No space left"):
+        save_picture(PICTURE, tmp_path, seed=1, infotext="x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

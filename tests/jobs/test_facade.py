@@ -93,14 +93,15 @@ def test_a_snapshot_and_what_follows_it_tell_everything(make_bench: MakeBench) -
 
 
 def test_pictures_nobody_wanted_saved_go_after_their_time(tmp_path: Path) -> None:
-    old, young = tmp_path / "unsaved" / "old", tmp_path / "unsaved" / "young"
-    for folder in (old, young):
+    old, young, needed = (tmp_path / "unsaved" / name for name in ("old", "young", "needed"))
+    for folder in (old, young, needed):
         folder.mkdir(parents=True)
         (folder / "00000-1.png").write_bytes(b"png")
     long_ago = time.time() - 100
-    os.utime(old, (long_ago, long_ago))
-    remove_unsaved(tmp_path, time.time() - 50)
-    assert (old.exists(), young.exists()) == (False, True)
+    for folder in (old, needed):
+        os.utime(folder, (long_ago, long_ago))
+    remove_unsaved(tmp_path, time.time() - 50, {"needed"})
+    assert (old.exists(), young.exists(), needed.exists()) == (False, True, True)
     remove_unsaved(tmp_path / "nowhere", time.time())
 
 

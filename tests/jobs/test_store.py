@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.jobs import Event, Job, JobState, JobStore, Picture, UnknownJob
+from modules.jobs import Event, Job, JobState, JobStore, Picture, QueueBlocked, UnknownJob
 from modules.params import BadFile, Img2ImgRequest, Settings, Txt2ImgRequest
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +95,57 @@ def test_jobs_found_running_wait_again_until_their_attempts_are_used_up(store: J
     assert failed.state is JobState.FAILED
     assert "2 times" in (failed.error or "")
     assert store.get(job.id) == failed
+
+
+def test_an_attempt_that_brought_a_picture_is_not_counted_when_the_server_stops(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = JobStore(tmp_path / "queue.db", clock=lambda: now[0])
+    job = add(store)
+    for index in range(4):
+        now[0] += 1
+        store.start_next()
+        store.add_picture(picture(job, index))
+        assert [found.state for found in store.recover(attempts=2)] == [JobState.QUEUED]
+    for state in (JobState.QUEUED, JobState.FAILED):
+        now[0] += 1
+        store.start_next()
+        assert [found.state for found in store.recover(attempts=2)] == [state]
+    assert store.get(job.id).error_kind == "worker"
+
+
+def fill_disk(store: JobStore) -> None:
+    """Have the file grow no more, as on a full disk."""
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def free_disk(store: JobStore) -> None:
+    store._db.execute("PRAGMA max_page_count = 1000000")
+
+
+def test_a_full_disk_is_said_and_changes_nothing(store: JobStore) -> None:
+    told: list[Event] = []
+    job = add(store)
+    store.announce = told.append
+    before = (store.get(job.id), store.last_event_id())
+    fill_disk(store)
+    with pytest.raises(QueueBlocked, match="disk is full"):
+        store.add_input(b"x" * 1_000_000)
+    with pytest.raises(QueueBlocked, match="disk is full"):
+        store.add_picture(picture(job, infotext="x" * 1_000_000), lambda: told.append(Event(kind="job")))
+    assert not told
+    assert (store.get(job.id), store.last_event_id()) == before
+    free_disk(store)
+    store.add_picture(picture(job, infotext="x" * 1_000_000))
+    assert len(store.get(job.id).pictures) == 1
+
+
+def test_what_is_to_follow_a_record_is_done_before_anyone_is_told(store: JobStore) -> None:
+    told: list[str] = []
+    job = add(store)
+    store.announce = lambda event: told.append(event.kind)
+    store.add_picture(picture(job), lambda: told.append(f"{len(store.get(job.id).pictures)} recorded"))
+    assert told == ["1 recorded", "picture"]
 
 
 def test_a_picture_made_again_replaces_its_forerunner(store: JobStore) -> None:

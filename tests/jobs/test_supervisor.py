@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
-from modules.jobs import JobState
+from modules.jobs import JobState, QueueBlocked
 from modules.params import Img2ImgRequest
 
 from .conftest import Bench, MakeBench
@@ -44,6 +45,8 @@ def test_a_failed_job_says_why_and_the_next_one_runs(bench: Bench) -> None:
     bad, good = bench.submit("fail"), bench.submit("picture")
     assert bench.done(bad).state is JobState.FAILED
     assert bench.jobs.get(bad.id).error == "Sampler is unknown."
+    assert bench.jobs.get(bad.id).error_kind == "fault"
+    assert bench.done(bench.submit("refuse")).error_kind == "request"
     assert bench.done(good).state is JobState.DONE
     assert len(bench.worker_pids()) == 1
 
@@ -212,3 +215,64 @@ def test_a_fault_in_the_queue_is_told_and_the_queue_goes_on(
         bench.jobs.start()
         until(lambda: "a bolt is loose" in bench.jobs.worker.message)
     assert bench.done(bench.submit("picture")).state is JobState.DONE
+
+
+class Blocked:
+    """A queue file that takes no change while it is `closed`; afterwards everything goes on."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, reason: str, code: int) -> None:
+        self.closed = False
+        self._error, self._db = sqlite3.OperationalError(reason), bench.store._db
+        self._error.sqlite_errorcode = code
+        monkeypatch.setattr(bench.store, "_db", self)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+    def execute(self, query: str, *values: object) -> sqlite3.Cursor:
+        if self.closed and query == "BEGIN IMMEDIATE":
+            raise self._error
+        return self._db.execute(query, *values)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [("database is locked", sqlite3.SQLITE_BUSY), ("database or disk is full", sqlite3.SQLITE_FULL)],
+)
+def test_while_the_queue_file_is_blocked_jobs_wait_and_nothing_is_lost(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, reason: str, code: int
+) -> None:
+    bench = make_bench(file="queue.db")
+    until(lambda: bench.jobs.worker.state == "ready")
+    file = Blocked(bench, monkeypatch, reason, code)
+    job, next_one = bench.submit("wait picture picture"), bench.submit("picture")
+    until(lambda: bench.jobs.get(job.id).progress)
+    file.closed = True
+    bench.supervisor.stop_job(job.id, JobState.INTERRUPTED)
+    until(lambda: reason in bench.jobs.worker.message)
+    with pytest.raises(QueueBlocked, match=reason):
+        bench.submit("picture")
+    assert bench.jobs.get(job.id).state is JobState.RUNNING
+    file.closed = False
+    assert bench.done(job).state is JobState.INTERRUPTED
+    assert len(bench.done(job).pictures) == 2
+    assert bench.done(next_one).state is JobState.DONE
+    assert bench.jobs.worker.message == ""
+
+
+def test_a_queue_file_that_stays_blocked_does_not_hinder_closing(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(file="queue.db")
+    file = Blocked(bench, monkeypatch, "database is locked", sqlite3.SQLITE_BUSY)
+    job = bench.submit("wait save")
+    until(lambda: bench.jobs.get(job.id).progress)
+    file.closed = True
+    bench.supervisor.stop_job(job.id, JobState.INTERRUPTED)
+    until(lambda: "locked" in bench.jobs.worker.message)
+    bench.jobs.close()
+    again = make_bench(file="queue.db")
+    until(lambda: again.jobs.get(job.id).progress)
+    again.jobs.interrupt(job.id)
+    assert [picture.index for picture in again.done(job).pictures] == [0]
+    assert len(list(bench.folder.rglob("*.png"))) == 1
