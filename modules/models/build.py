@@ -14,6 +14,7 @@ from torch import nn
 
 from modules.models.checkpoint import Part
 from modules.models.memory_order import put_channels_last
+from modules.models.threads import run_small_on_one_thread
 from modules.models.upsample import Upsample
 from modules.models.vae_attention import attend_as_a1111
 from modules.params import BadFile
@@ -39,6 +40,7 @@ def build_unet(part: Part, *, device: torch.device, dtype: torch.dtype) -> UNet2
         if block.upsamplers:
             block.upsamplers = nn.ModuleList(Upsample(upsampler.conv) for upsampler in block.upsamplers)
     put_channels_last(unet)
+    run_small_on_one_thread(unet)
     return _filled(unet, part, "UNet", device, dtype)
 
 
