@@ -15,7 +15,7 @@ def run_small_on_one_thread(unet: nn.Module) -> None:
     """Have calls of little work run on one thread of a CPU, whatever else there is.
 
     The kernels of some convolutions split their sums by the number of threads. On one, a small picture is the same to
-    the last bit on every machine of a kind, and as A1111's reference pictures were made; large ones need the speed more.
+    the last bit on every machine of a kind, and the reference's; large ones need the speed more.
     """
     weights = sum(weight.numel() for weight in unet.parameters())
     threads: list[int] = []
