@@ -340,7 +340,11 @@ def test_nobody_waits_for_a_full_disk_who_asked_to_stop(
     engine: Engine, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full_disk(monkeypatch, times=1)
-    ear.on_send = lambda message: setattr(ear.control("job"), "interrupted", isinstance(message, StepDone))
+
+    def stop(message: Message) -> None:
+        ear.control("job").interrupted |= isinstance(message, StepDone)
+
+    ear.on_send = stop
     engine.obey(run(steps=20))
     (failed,) = ear.heard(Failed)
     assert failed.kind == "disk"
