@@ -3,10 +3,22 @@
 from .averages import averages_as_weights
 from .catalogue import Catalogue
 from .entries import KINDS, Entry, Facts, Kind, entry_id
-from .families import CLIP_G, CLIP_L, Architecture, Family, Prediction, Variant, architecture, refuse_others
+from .families import (
+    CLIP_G,
+    CLIP_L,
+    FAMILY_OF_WIDTH,
+    Architecture,
+    Family,
+    Prediction,
+    Variant,
+    architecture,
+    mistaken_for,
+    refuse_others,
+)
 from .fitting import misfit
 from .folders import Folders
 from .headers import Header, read_header
+from .made_for import a_model, called, family_of_metadata, family_of_names, family_of_widths, is_tried_on
 from .pickles import UnsafePickle, check_pickle, read_stubs
 from .picture_embeddings import IMAGE_SUFFIXES, NoEmbedding, read_picture_embedding
 from .previews import Preview
@@ -17,6 +29,7 @@ from .styles import StyleEntry, StyleFiles
 __all__ = [
     "CLIP_G",
     "CLIP_L",
+    "FAMILY_OF_WIDTH",
     "IMAGE_SUFFIXES",
     "KINDS",
     "Architecture",
@@ -37,11 +50,18 @@ __all__ = [
     "TensorStub",
     "UnsafePickle",
     "Variant",
+    "a_model",
     "architecture",
     "averages_as_weights",
+    "called",
     "check_pickle",
     "entry_id",
+    "family_of_metadata",
+    "family_of_names",
+    "family_of_widths",
+    "is_tried_on",
     "misfit",
+    "mistaken_for",
     "read_header",
     "read_picture_embedding",
     "read_stubs",

@@ -12,8 +12,9 @@ from modules.params import BadFile
 
 from .averages import averages_as_weights
 from .entries import Facts, Kind
-from .families import CLIP_G, CLIP_L, FAMILY_OF_WIDTH, UNET, Family, architecture, usable_size
+from .families import CLIP_G, CLIP_L, FAMILY_OF_WIDTH, UNET, Family, architecture, mistaken_for, usable_size
 from .headers import read_header
+from .made_for import family_of_metadata, family_of_names, family_of_widths
 from .model_folder import examine_folder
 from .pickles import read_stubs
 from .picture_embeddings import IMAGE_SUFFIXES, NoEmbedding, read_picture_embedding, tensor_shape
@@ -37,7 +38,6 @@ _CONTEXT_KEY = re.compile(
     r"attn2[._]to_k[._](?:lora_down[.]weight|lora_A[.](?:default[.])?weight|lora[.]down[.]weight|hada_w[12]_b|diff)$"
 )
 _WIDTH_KEY = re.compile(r"(\d{1,5})\.[01]\.")
-_LORA_KEY = re.compile(r"^(lora_|lycoris_|oft_unet|unet\.|text_encoder\.)|\.(lora_up|lora_A|hada_w1_a|lokr_w1)")
 
 
 def examine(kind: Kind, path: Path) -> Facts:
@@ -122,7 +122,7 @@ def _lora(path: Path, tensors: Tensors, metadata: Mapping[str, str], _: Any) -> 
     if not tensors:
         raise BadFile(path, "holds no tensors.")
     if any(name.startswith(UNET) for name in tensors):
-        raise BadFile(path, "is a checkpoint, not a LoRA. Move it to models/Stable-diffusion.")
+        raise BadFile(path, mistaken_for("a LoRA", tensors))
     return Facts(family=_lora_family(tensors, metadata), width=_context_width(tensors), **_common(metadata))
 
 
@@ -136,17 +136,8 @@ def _context_width(tensors: Tensors) -> int | None:
 
 def _lora_family(tensors: Tensors, metadata: Mapping[str, str]) -> Family:
     """The family as the trainer wrote it (D047), else by the parts and widths of the model it changes."""
-    base = metadata.get("ss_base_model_version", "").lower()
-    made = metadata.get("modelspec.architecture", "").lower()
-    if base.startswith("sdxl") or made.startswith("stable-diffusion-xl"):
-        return "sdxl"
-    if metadata.get("ss_v2") == "True" or base.startswith("sd_v2") or made.startswith("stable-diffusion-v2"):
-        return "sd2"
-    if base.startswith("sd_v1") or made.startswith("stable-diffusion-v1"):
-        return "sd1"
-    if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in tensors):
-        return "sdxl"
-    return FAMILY_OF_WIDTH.get(_context_width(tensors) or 0, "")
+    by_width = FAMILY_OF_WIDTH.get(_context_width(tensors) or 0, "")
+    return family_of_metadata(metadata) or family_of_names(tensors) or by_width
 
 
 def _embedding(path: Path, tensors: Tensors, metadata: Mapping[str, str], contents: Any) -> Facts:
@@ -183,11 +174,8 @@ def _embedding_parts(path: Path, tensors: Tensors, contents: Any) -> Tensors:
     if not vectors:
         raise BadFile(path, "holds no embedding.")
     if len(vectors) > 1:
-        if any(name.startswith(UNET) for name in tensors):
-            raise BadFile(path, "is a checkpoint, not an embedding. Move it to models/Stable-diffusion.")
-        if any(_LORA_KEY.search(name) for name in tensors):
-            raise BadFile(path, "is a LoRA, not an embedding. Move it to models/Lora.")
-        raise BadFile(path, f"holds {len(vectors)} terms; an embedding has one.")
+        reason = mistaken_for("an embedding", tensors)
+        raise BadFile(path, reason or f"holds {len(vectors)} terms; an embedding has one.")
     return vectors
 
 
@@ -196,8 +184,7 @@ def _hypernetwork(path: Path, tensors: Tensors, metadata: Mapping[str, str], con
     widths |= {int(found[1]) for name in tensors if (found := _WIDTH_KEY.match(name))}
     if not widths:
         raise BadFile(path, "holds no hypernetwork: none of its keys is a layer's width.")
-    families: tuple[tuple[int, Family], ...] = ((768, "sd1"), (1024, "sd2"), (2048, "sdxl"))
-    return Facts(family=next((family for width, family in families if width in widths), ""), **_common(metadata))
+    return Facts(family=family_of_widths(widths), **_common(metadata))
 
 
 def _vae(path: Path, tensors: Tensors, metadata: Mapping[str, str], _: Any) -> Facts:

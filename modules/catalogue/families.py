@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 
 from modules.params import LARGEST_SIDE, LATENT_PIXELS, BadFile
 
-Family = Literal["sd1", "sd2", "sdxl", "sdxl_refiner", ""]
-"""The base model that a file is, or was made for; "" where nothing tells."""
+Family = Literal["sd1", "sd2", "sdxl", "sdxl_refiner", "sd3", "flux", "wan", "hunyuan", "lumina", ""]
+"""The base model that a file is, or was made for; "" where nothing tells. Only the first four can be drawn with."""
 
 Variant = Literal["base", "inpaint", "pix2pix"]
 """What the UNet reads besides the latents: nothing, a mask and the masked picture, or a picture."""
@@ -44,9 +44,6 @@ _TEXT_ENCODERS: tuple[tuple[str, Family], ...] = (
     ("cond_stage_model.transformer.", "sd1"),
 )
 _CONTEXT_KEY = re.compile(r"attn2[._]to_k[._]weight$")
-_LORA = re.compile(
-    r"^(lora_unet_|lora_te|lycoris_|oft_unet_|base_model\.model\.)|\.(lora_up|lora_down|lora_A|hada_w1_a|lokr_w1|oft_blocks)"
-)
 
 
 class HasShape(Protocol):
@@ -108,14 +105,22 @@ def refuse_others(path: Path, names: Iterable[str]) -> None:
             raise BadFile(path, f"is a checkpoint of {what}, which Tagbrush does not draw with. Choose another one.")
     if any(name.startswith(f"{UNET}input_blocks.") for name in names):
         return
-    for telling, what, folder in _OTHER_KINDS:
-        if any(telling.search(name) for name in names):
-            raise BadFile(path, f"is {what}, not a checkpoint. Its place is {folder}.")
-    if set(names) & {"emb_params", CLIP_L, CLIP_G, "*", "string_to_param"}:
-        raise BadFile(path, "is an embedding, not a checkpoint. Its place is embeddings.")
     if any(name.startswith(UNET) for name in names):
         raise BadFile(path, "holds only parts of a UNet. Download it again.")
-    raise BadFile(path, "is no Stable Diffusion checkpoint: it has none of the UNet's weights.")
+    reason = mistaken_for("a checkpoint", names)
+    raise BadFile(path, reason or "is no Stable Diffusion checkpoint: it has none of the UNet's weights.")
+
+
+def mistaken_for(wanted: str, names: Iterable[str]) -> str:
+    """What a file with tensors of these names is, which is not what was `wanted` ("a LoRA"), and where it belongs.
+
+    "" where its names do not tell.
+    """
+    names = tuple(names)
+    for telling, what, place in _KINDS:
+        if what != wanted and any(telling.search(name) for name in names):
+            return f"is {what}, not {wanted}. Its place is {place}."
+    return ""
 
 
 _OTHER_FAMILIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -132,12 +137,19 @@ _OTHER_FAMILIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(clf|clip_mapper|effnet)\.|^model\.diffusion_model\.clf\.", "Stable Cascade"),
     )
 )
-_OTHER_KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
-    (re.compile(pattern), what, folder)
-    for pattern, what, folder in (
-        (_LORA.pattern, "a LoRA", "models/Lora"),
+_KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(pattern), what, place)
+    for pattern, what, place in (
+        (r"^model\.diffusion_model\.", "a checkpoint", "models/Stable-diffusion"),
+        (
+            r"^(lora_unet_|lora_te|lycoris_|oft_unet_|base_model\.model\.)"
+            r"|\.(lora[._](up|down|A|B)|hada_w1_a|lokr_w1|oft_blocks)",
+            "a LoRA",
+            "models/Lora",
+        ),
         (r"^(control_model\.|controlnet_)", "a ControlNet", "models/ControlNet"),
-        (r"^(first_stage_model\.)?decoder\.conv_in\.weight$", "a VAE", "models/VAE"),
+        (r"^(first_stage_model\.)?(encoder\.down\.|decoder\.(up\.|conv_in\.weight$))", "a VAE", "models/VAE"),
+        (r"^(emb_params|clip_l|clip_g|\*|string_to_param)$", "an embedding", "embeddings"),
         (
             r"^down_blocks\.",
             "the UNet of a diffusers folder",

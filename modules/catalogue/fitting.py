@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from .entries import Entry
-from .families import Family
-
-FAMILY_NAMES: Mapping[Family, str] = MappingProxyType(
-    {"sd1": "SD 1", "sd2": "SD 2", "sdxl": "SDXL", "sdxl_refiner": "SDXL's refiner"}
-)
+from .made_for import a_model, called, is_tried_on
 
 
 def misfit(network: Entry, checkpoint: Entry) -> str | None:
@@ -19,27 +12,20 @@ def misfit(network: Entry, checkpoint: Entry) -> str | None:
         return None
     if network.kind == "embedding":
         return _embedding_misfit(network, checkpoint)
-    if network.kind in ("lora", "hypernetwork") and _differ(network.family, checkpoint.family):
-        return f"It was made for {FAMILY_NAMES[network.family]}; {_described(checkpoint)}."
-    return None
+    if network.kind not in ("lora", "hypernetwork") or not checkpoint.family:
+        return None
+    return None if is_tried_on(network.family, checkpoint.family) else _made_for_another(network, checkpoint)
 
 
 def _embedding_misfit(embedding: Entry, checkpoint: Entry) -> str | None:
     if checkpoint.width is None or embedding.width is None:
         return None
     if (embedding.family == "sdxl") != (checkpoint.family == "sdxl") and checkpoint.family:
-        made_for = FAMILY_NAMES[embedding.family] if embedding.family else "another model"
-        return f"It was made for {made_for}; {_described(checkpoint)}."
+        return _made_for_another(embedding, checkpoint)
     if embedding.width != checkpoint.width:
         return f"Its vectors have {embedding.width} numbers each, those of {checkpoint.name} have {checkpoint.width}."
     return None
 
 
-def _differ(made_for: Family, family: Family) -> bool:
-    """Whether both are known and not the same; a refiner takes what was made for SDXL as far as it goes."""
-    return bool(made_for and family) and made_for != family.removesuffix("_refiner")
-
-
-def _described(checkpoint: Entry) -> str:
-    known = FAMILY_NAMES.get(checkpoint.family)
-    return f"{checkpoint.name} is {known}" if known else f"{checkpoint.name} is of another kind"
+def _made_for_another(network: Entry, checkpoint: Entry) -> str:
+    return f"It was made for {called(network.family)}; {checkpoint.name} is {a_model(checkpoint.family)}."

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 
-from modules.catalogue import CLIP_G, CLIP_L, IMAGE_SUFFIXES
+from modules.catalogue import CLIP_G, CLIP_L, FAMILY_OF_WIDTH, IMAGE_SUFFIXES
 from modules.models import Model, bare, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
-from modules.networks.families import CONTEXT_WIDTHS
 from modules.networks.image_embedding import read_image
 from modules.networks.tensors import Identity, identity, owned
 from modules.params import BadFile
@@ -134,7 +133,7 @@ def _widths(model: Model) -> dict[str, int]:
 
 def _family(widths: Mapping[str, int]) -> str:
     """The family that the widths show, or ""."""
-    return WIDTHS_OF_CLIP_G.get(widths.get(CLIP_G, 0)) or CONTEXT_WIDTHS.get(widths.get(CLIP_L, 0), "")
+    return WIDTHS_OF_CLIP_G.get(widths.get(CLIP_G, 0)) or FAMILY_OF_WIDTH.get(widths.get(CLIP_L, 0), "")
 
 
 def _shown(widths: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
-from modules.networks.families import a_model, called
+from modules.catalogue import a_model, called
 from modules.params import BadFile, TagbrushError
 
 Kind = Literal["lora", "hypernet", "embedding"]

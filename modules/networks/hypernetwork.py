@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from modules.catalogue import family_of_widths
 from modules.models import ContextPatch, Model, Pass, Weights, bare, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
-from modules.networks.families import CONTEXT_WIDTHS
 from modules.networks.tensors import Identity, identity, owned
 from modules.params import BadFile
 
@@ -118,8 +118,7 @@ class Hypernetwork:
 
     def _family(self) -> str:
         """The family whose texts it changes, or "" where its widths do not tell."""
-        shown = {CONTEXT_WIDTHS[width] for width in self.bends if width in CONTEXT_WIDTHS}
-        return shown.pop() if len(shown) == 1 else ""
+        return family_of_widths(self.bends)
 
 
 def load_hypernetwork(path: Path) -> Hypernetwork:

@@ -36,7 +36,7 @@ def test_an_embedding_fits_the_checkpoint_of_its_width_and_is_told_to_miss_the_o
 
 def test_the_reason_names_what_it_was_made_for_or_the_widths() -> None:
     # P095
-    assert misfit(entry("embedding", "sdxl", 2048), SD1) == "It was made for SDXL; a is SD 1."
+    assert misfit(entry("embedding", "sdxl", 2048), SD1) == "It was made for SDXL; a is an SD 1 model."
     assert misfit(entry("embedding", "sd2", 1024), SD1) == "Its vectors have 1024 numbers each, those of a have 768."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from modules.catalogue import FAMILY_OF_WIDTH, family_of_metadata, family_of_names, is_tried_on, mistaken_for
 from modules.models import Model, Pass, WeightPatch, read_weights
 from modules.networks.embedding import Embedding, bundled_embeddings
 from modules.networks.errors import NetworkMisfit
-from modules.networks.families import CONTEXT_WIDTHS, KIN, family_of_metadata, family_of_names
 from modules.networks.lora.changes import Misshapen, Parts
 from modules.networks.lora.fitting import Fitting, fit
 from modules.networks.lora.layer import Layer
@@ -63,7 +63,7 @@ class Lora:
         `dyn` keeps only the first ranks of plain LoRA layers. What does not fit is left out and named; where nothing
         fits, or the layers are those of another family, raises NetworkMisfit.
         """
-        if self.family and self.family not in (model.family, *KIN.get(model.family, ())):
+        if not is_tried_on(self.family, model.family):
             raise NetworkMisfit(self.name, made_for=self.family, model=model.family)
         if model not in self._fittings:
             self._fittings[model] = fit(model, self.layers)
@@ -86,7 +86,8 @@ def load_lora(path: Path) -> Lora:
     weights = read_weights(path)
     groups, bundle = _sorted_keys(weights.tensors)
     if not groups:
-        raise BadFile(path, _what_else(weights.tensors))
+        reason = mistaken_for("a LoRA", weights.tensors)
+        raise BadFile(path, reason or "holds no LoRA that is known here. Check what kind of file it is.")
     tensors = {
         name: {part: owned(path, f"{name} {part}", tensor) for part, tensor in parts.items()}
         for name, parts in groups.items()
@@ -131,17 +132,5 @@ def _family(tensors: Mapping[str, Parts]) -> str:
         for part in ("down", "hada_w1_b", "diff")
         if name.endswith(("attn2_to_k", "attn2.to_k")) and part in parts and parts[part].dim() > 1
     }
-    by_width = CONTEXT_WIDTHS.get(widths.pop(), "") if len(widths) == 1 else ""
+    by_width = FAMILY_OF_WIDTH.get(widths.pop(), "") if len(widths) == 1 else ""
     return family_of_names(tensors) or by_width
-
-
-def _what_else(keys: Iterable[str]) -> str:
-    """What a file without LoRA layers probably is, and where it belongs."""
-    names = set(keys)
-    if names & {"emb_params", "string_to_param", "clip_l", "clip_g"}:
-        return "is an embedding, not a LoRA. Put it into the folder embeddings."
-    if any(name.startswith(("model.diffusion_model.", "first_stage_model.")) for name in names):
-        return "is a checkpoint, not a LoRA. Put it into the folder models/Stable-diffusion."
-    if any(name.startswith(("encoder.down.", "decoder.up.")) for name in names):
-        return "is a VAE, not a LoRA. Put it into the folder models/VAE."
-    return "holds no LoRA that is known here. Check what kind of file it is."

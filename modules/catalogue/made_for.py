@@ -1,4 +1,4 @@
-"""Which kind of model a network was made for, and how people call it."""
+"""Which family of models a network was made for, and what people call it (D047)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-FAMILIES: Mapping[str, str] = MappingProxyType(
+from .families import FAMILY_OF_WIDTH, Family
+
+FAMILY_NAMES: Mapping[Family, str] = MappingProxyType(
     {
         "sd1": "SD 1",
         "sd2": "SD 2",
@@ -21,13 +23,11 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
 )
 """Short name -> the name that a person knows."""
 
-WITH_AN = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "sd3"})
-KIN: Mapping[str, tuple[str, ...]] = MappingProxyType({"sdxl_refiner": ("sdxl",)})
+_WITH_AN = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "sd3"})
+_KIN: Mapping[str, Family] = MappingProxyType({"sdxl_refiner": "sdxl"})
 """Families whose networks are tried on another: the refiner has one of SDXL's two text encoders."""
-CONTEXT_WIDTHS: Mapping[int, str] = MappingProxyType({768: "sd1", 1024: "sd2", 2048: "sdxl"})
-"""The width of the text that a UNet reads."""
 
-TELLING_NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
+_TELLING_NAMES: tuple[tuple[re.Pattern[str], Family], ...] = (
     (re.compile(r"single_(transformer_)?blocks"), "flux"),
     (re.compile(r"double_blocks"), "flux"),
     (re.compile(r"joint_blocks|attn\.add_[kqv]_proj"), "sd3"),
@@ -36,7 +36,7 @@ TELLING_NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 """Names of layers that one family alone has."""
 
-METADATA: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+_METADATA: tuple[tuple[str, re.Pattern[str], Family], ...] = tuple(
     (key, re.compile(pattern, re.IGNORECASE), family)
     for key, pattern, family in (
         ("ss_base_model_version", "^sdxl", "sdxl"),
@@ -57,30 +57,44 @@ METADATA: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 )
 
 
-def family_of_names(names: Iterable[str]) -> str:
+def family_of_names(names: Iterable[str]) -> Family:
     """The one family whose layers these are, or "" where the names do not tell."""
     for name in names:
-        for pattern, family in TELLING_NAMES:
+        for pattern, family in _TELLING_NAMES:
             if pattern.search(name):
                 return family
     return ""
 
 
-def family_of_metadata(metadata: Mapping[str, str]) -> str:
+def family_of_metadata(metadata: Mapping[str, str]) -> Family:
     """The family that a file says it was trained on, or "" where it says nothing known here."""
-    for key, pattern, family in METADATA:
+    for key, pattern, family in _METADATA:
         if pattern.search(str(metadata.get(key, ""))):
             return family
     return ""
 
 
+def family_of_widths(widths: Iterable[int]) -> Family:
+    """The one family whose text is of one of these widths, or "" where they do not tell.
+
+    That of the refiner's text does not: it is also a width inside every UNet.
+    """
+    shown = {FAMILY_OF_WIDTH.get(width, "") for width in widths} - {"", "sdxl_refiner"}
+    return shown.pop() if len(shown) == 1 else ""
+
+
+def is_tried_on(made_for: str, family: str) -> bool:
+    """Whether what was made for one family, or nobody knows which, may work with a model of another."""
+    return made_for in ("", family, _KIN.get(family))
+
+
 def called(family: str) -> str:
     """What people call the family: "SDXL"; an unknown one is "another kind of model"."""
-    return FAMILIES.get(family, family or "another kind of model")
+    return FAMILY_NAMES.get(family, family or "another kind of model")  # type: ignore[call-overload]
 
 
 def a_model(family: str) -> str:
     """ "an SD 1 model", for the middle of a sentence."""
     if not family:
         return "a model of another kind"
-    return f"{'an' if family in WITH_AN else 'a'} {called(family)} model"
+    return f"{'an' if family in _WITH_AN else 'a'} {called(family)} model"
