@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 
@@ -13,8 +14,12 @@ BLOCK = 2**20
 """Numbers summed at a time on a CPU: their 4 MiB stay in a core's cache from the first patch to the last."""
 
 
+DEPTH = 64
+"""Products of bfloat16 matrices are this deep, or a multiple: few kinds of them need to be prepared for any ranks."""
 Factors = list[tuple[torch.Tensor, torch.Tensor, float]]
-"""(O, rank), (rank, I k k), both float32, and the gain of each thin difference."""
+"""(O, rank), (rank, I k k) and the gain of each thin difference."""
+PARTS: Mapping[torch.dtype, int] = MappingProxyType({torch.bfloat16: 1, torch.float16: 2})
+"""How many bfloat16 numbers, of 8 bits, a number is the sum of; 3 in float32."""
 
 
 def merge(out: torch.Tensor, original: torch.Tensor, chain: Sequence[WeightPatch]) -> None:
@@ -42,7 +47,7 @@ def _factors(out: torch.Tensor, chain: Sequence[WeightPatch]) -> Factors:
     factors = []
     for patch in chain:
         assert patch.thin is not None
-        up, down = (tensor.to(out.device, torch.float32) for tensor in (patch.thin.up, patch.thin.down))
+        up, down = (tensor.to(out.device) for tensor in (patch.thin.up, patch.thin.down))
         shape = torch.Size((up.shape[0], *down.shape[1:]))
         if shape != (out.shape[0], out.shape[1:].numel()):
             raise _misfit(patch, shape, out.shape)
@@ -54,6 +59,7 @@ def _merge_thin(out: torch.Tensor, original: torch.Tensor, factors: Factors) -> 
     """Block by block of rows, so that every number is read and written once."""
     rows, columns = out.shape[0], out.shape[1:].numel()
     step = rows if out.is_cuda else max(BLOCK // max(columns, 1), 1)
+    precise = [(up.float(), down.float(), gain) for up, down, gain in factors]
     exact = out.dtype is torch.float32
     scratch = None if exact else out.new_empty((min(step, rows), columns), dtype=torch.float32)
     for start in range(0, rows, step):
@@ -61,7 +67,7 @@ def _merge_thin(out: torch.Tensor, original: torch.Tensor, factors: Factors) -> 
         total = part.view(len(part), columns) if scratch is None else scratch[: len(part)]
         if scratch is not None or original is not out:
             total.view(part.shape).copy_(original[start : start + step])
-        for up, down, gain in factors:
+        for up, down, gain in precise:
             total.addmm_(up[start : start + step], down, alpha=gain)
         if scratch is not None:
             part.copy_(total.view(part.shape))
@@ -70,27 +76,34 @@ def _merge_thin(out: torch.Tensor, original: torch.Tensor, factors: Factors) -> 
 def _merge_bfloat16(out: torch.Tensor, original: torch.Tensor, factors: Factors) -> None:
     """All in one matrix product, whose sum over the weight is in float32 and rounded once.
 
-    Each factor goes in as the sum of three bfloat16 matrices, which have float32's 24 bits together; of the nine
-    products of two factors those count that are not below float32's last bit.
+    Each factor goes in as the sum of the bfloat16 matrices that have all its bits; of the products of two such parts
+    those are left out that lie below float32's last bit.
     """
     if original is not out:
         out.copy_(original)
+    if not factors:
+        return
     ups: list[torch.Tensor] = []
     downs: list[torch.Tensor] = []
     for up, down, gain in factors:
-        up_parts, down_parts = _thirds(up * gain), _thirds(down)
-        for first, second in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)):
-            ups.append(up_parts[first])
-            downs.append(down_parts[second])
-    if factors:
-        out.view(len(out), -1).addmm_(torch.cat(ups, dim=1), torch.cat(downs))
+        up_parts, down_parts = _parts(up.float() * gain), _parts(down)
+        for first, up_part in enumerate(up_parts):
+            for down_part in down_parts[: 3 - first]:
+                ups.append(up_part)
+                downs.append(down_part)
+    padding = -sum(down.shape[0] for down in downs) % DEPTH
+    ups.append(ups[0].new_zeros((len(out), padding)))
+    downs.append(downs[0].new_zeros((padding, downs[0].shape[1])))
+    out.view(len(out), -1).addmm_(torch.cat(ups, dim=1), torch.cat(downs))
 
 
-def _thirds(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    high = matrix.bfloat16()
-    rest = matrix - high
-    middle = rest.bfloat16()
-    return high, middle, (rest - middle).bfloat16()
+def _parts(matrix: torch.Tensor) -> list[torch.Tensor]:
+    """bfloat16 matrices whose sum it is, the coarsest first."""
+    parts = [matrix.bfloat16()]
+    for _ in range(1, PARTS.get(matrix.dtype, 3)):
+        matrix = matrix - parts[-1]
+        parts.append(matrix.bfloat16())
+    return parts
 
 
 def _merge_any(out: torch.Tensor, original: torch.Tensor, chain: Sequence[WeightPatch]) -> None:
