@@ -29,6 +29,22 @@ def finished(client: TestClient, job: dict[str, Any]) -> dict[str, Any]:
     return client.get(f"{JOBS}/{job['id']}").json()
 
 
+def test_a_queue_that_cannot_be_written_is_told_and_goes_on(client: TestClient, services: Services) -> None:
+    database = services.jobs._store._db
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    answer = client.post(JOBS, json={"task": "txt2img", "prompt": "a cat " * 10_000})
+    assert (answer.status_code, answer.json()["error"]) == (503, "QueueBlocked")
+    assert "disk is full" in answer.json()["detail"]
+    database.execute("PRAGMA max_page_count = 1000000")
+    assert finished(client, submit(client))["state"] == "done"
+
+
+def test_a_job_tells_what_sort_of_failure_it_had(client: TestClient) -> None:
+    assert finished(client, submit(client, prompt="refuse"))["error_kind"] == "request"
+    assert finished(client, submit(client))["error_kind"] is None
+
+
 def test_submitting_answers_at_once_with_a_job_whose_seed_is_drawn(client: TestClient) -> None:
     answer = client.post(JOBS, json={"task": "txt2img", "prompt": "wait"})
     job = answer.json()
