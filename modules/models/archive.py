@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from modules.catalogue import TensorStub
-from modules.models.mapped import DTYPES, MappedFile
+from modules.models.mapped import DTYPES, MappedFile, empty_tensor
 from modules.params import BadFile
 
 LOCAL_HEADER = 30
@@ -71,7 +71,7 @@ def _tensor(mapped: MappedFile, stub: TensorStub, storages: Mapping[str, Storage
     if stub.span is None or stub.dtype not in DTYPES:
         raise ValueError(f"a tensor of type {stub.dtype} is described wrongly")
     if 0 in stub.shape:
-        return torch.empty(stub.shape, dtype=DTYPES[stub.dtype])
+        return empty_tensor(DTYPES[stub.dtype], stub.shape)
     dtype, storage = DTYPES[stub.dtype], storages[stub.span.storage]
     whole = mapped.tensor(dtype, (storage.length // dtype.itemsize,), storage.start)
     steps = zip(stub.shape, stub.span.stride, strict=True)

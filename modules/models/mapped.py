@@ -28,6 +28,14 @@ DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
 """Element types by their names in safetensors' format."""
 
 
+def empty_tensor(dtype: torch.dtype, shape: Sequence[int]) -> torch.Tensor:
+    """A tensor without a number in it. Raises ValueError where its other sides are beyond measure."""
+    try:
+        return torch.empty(tuple(shape), dtype=dtype)
+    except RuntimeError as error:
+        raise ValueError(f"a tensor of shape {tuple(shape)} is beyond measure") from error
+
+
 class MappedFile:
     """A file that the system reads page by page as tensors are looked at, and may forget again.
 
@@ -53,7 +61,7 @@ class MappedFile:
         if offset < 0 or length < 0 or offset + length > len(self):
             raise ValueError(f"a tensor of shape {tuple(shape)} ends outside the file")
         if length == 0:
-            return torch.empty(tuple(shape), dtype=dtype)
+            return empty_tensor(dtype, shape)
         content = self._bytes[offset : offset + length]
         if offset % dtype.itemsize:
             content = content.clone()

@@ -160,6 +160,14 @@ def test_a_tensor_stays_inside_the_file(tmp_path: Path) -> None:
     assert mapped.tensor(torch.float32, (25,), 0).sum() == 0
 
 
+def test_a_tensor_without_numbers_has_sides_within_measure(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100))
+    assert MappedFile(path).tensor(torch.float32, (0, 5), 0).shape == (0, 5)
+    with pytest.raises(ValueError, match="beyond measure"):
+        MappedFile(path).tensor(torch.float32, (0, 2, 2**62), 0)
+
+
 def resident_file_pages() -> int:
     """Bytes of mapped files in this process's memory."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
