@@ -26,7 +26,7 @@ def test_step_noise_is_the_references_bit_for_bit(golden_noise: Mapping[str, np.
         assert np.array_equal(noise(sigma, sigma_next).numpy(), expected)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(TIMES, TIMES).map(sorted), min_size=1, max_size=20), st.integers(0, 2**63))
 def test_the_path_is_torchsdes_bit_for_bit(spans: list[list[float]], entropy: int) -> None:
     tree = torchsde.BrownianTree(LOW, torch.zeros(2, 3), HIGH, entropy=entropy)
@@ -35,8 +35,8 @@ def test_the_path_is_torchsdes_bit_for_bit(spans: list[list[float]], entropy: in
         assert torch.equal(path.increment(low, high), tree(low, high))
 
 
-@settings(deadline=None)
-@given(st.lists(st.tuples(TIMES, TIMES).map(sorted), min_size=2, max_size=40))
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(TIMES, TIMES).map(sorted), min_size=2, max_size=20))
 def test_a_path_does_not_depend_on_the_order_of_questions(spans: list[list[float]]) -> None:
     path = BrownianPath(LOW, HIGH, 7, _draw)
     asked = [path.increment(*span) for span in spans]
@@ -44,7 +44,7 @@ def test_a_path_does_not_depend_on_the_order_of_questions(spans: list[list[float
         assert torch.equal(BrownianPath(LOW, HIGH, 7, _draw).increment(*span), increment)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(TIMES, min_size=3, max_size=3).map(sorted))
 def test_increments_add_up(times: list[float]) -> None:
     path, (first, second, third) = BrownianPath(LOW, HIGH, 3, _draw), times

@@ -52,7 +52,7 @@ class _Watching:
 
 
 def walked(course: Course, model: Watched | None = None, seeds: tuple[int, ...] = (1,)) -> Iterator[Step]:
-    noise = ImageNoise(seeds, SHAPE)
+    noise = ImageNoise(seeds, SHAPE, "CPU")
     return course.walk(model or Watched(), course.start(noise.first()), noise)
 
 
