@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from modules.catalogue import StyleEntry
 from modules.params import BadRequest, find_sampler
-from modules.prompt import apply_styles, check_brackets, count_tokens, embedding_words, parse_prompt
+from modules.prompt import check_brackets, count_tokens, embedding_words, merge_styles, parse_prompt
 
 from .errors import MISSING, RESPONSES
 from .services import Bound, Services
@@ -68,10 +68,8 @@ def merge(services: Bound, payload: PromptsPayload) -> MergedPrompts:
     """The prompts as jobs with these styles would have them; unknown names are passed over."""
     known = {entry.name: entry for entry in services.styles.entries()} if payload.styles else {}
     chosen = [known[name] for name in payload.styles if name in known]
-    return MergedPrompts(
-        prompt=apply_styles(payload.prompt, [style.prompt for style in chosen]),
-        negative_prompt=apply_styles(payload.negative_prompt, [style.negative_prompt for style in chosen]),
-    )
+    prompt, negative_prompt = merge_styles(payload.prompt, payload.negative_prompt, chosen)
+    return MergedPrompts(prompt=prompt, negative_prompt=negative_prompt)
 
 
 @router.get("/styles", summary="Styles")

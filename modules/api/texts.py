@@ -11,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 
 from modules.catalogue import resolve
 from modules.images import read_metadata
-from modules.params import Infotext, Pasted, format_infotext, parse_infotext, request_from_info
+from modules.params import Infotext, format_infotext, parse_infotext, request_from_info
 from modules.params.foreign import read_text
-from modules.prompt import Style, extract_styles
+from modules.prompt import unstyled_fields
 
 from .errors import RESPONSES
 from .inputs import PICTURE_BODY, read_body
@@ -86,28 +86,15 @@ def _parsed(
         info,
         services.catalogue,
     )
-    pasted = _with_styles(pasted, services, current.infotext_styles)
     changes = {name: value for name, value in pasted.settings.items() if getattr(current, name) != value}
     if current.disable_weights_auto_swap:
         changes.pop("sd_model_checkpoint", None)
     return ParsedInfotext(
         text=text,
-        fields=dict(pasted.fields),
+        fields=unstyled_fields(pasted.fields, services.styles.entries(), current.infotext_styles),
         settings=dict(pasted.settings),
         changes=changes,
         notices=list(pasted.notices),
         program=program,
         items=dict(items or {}),
     )
-
-
-def _with_styles(pasted: Pasted, services: Services, mode: str) -> Pasted:
-    """The prompts without the styles that are found in them, and those chosen, as the option says (P072)."""
-    if mode == "Ignore":
-        return pasted
-    styles = [Style(style.name, style.prompt, style.negative_prompt) for style in services.styles.entries()]
-    found = extract_styles(pasted.fields["prompt"], pasted.fields["negative_prompt"], styles)
-    fields = {**pasted.fields, "prompt": found.prompt, "negative_prompt": found.negative_prompt}
-    if mode == "Apply" or (mode == "Apply if any" and found.names):
-        fields["styles"] = list(found.names)
-    return Pasted(fields, pasted.settings, pasted.notices)

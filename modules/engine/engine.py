@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from modules.catalogue import KINDS, Catalogue, Entry, StyleFiles
+from modules.catalogue import KINDS, Catalogue, Entry, StyleEntry, StyleFiles
 from modules.conditioning import ConditioningCache
 from modules.images import SaveFailed
 from modules.jobs import ErrorKind
@@ -17,7 +17,7 @@ from modules.models import Model
 from modules.networks import NetworkCache
 from modules.params import BadRequest, Settings, TagbrushError, Txt2ImgRequest, make_request
 from modules.pipeline import generate, plan
-from modules.prompt import Style, Tokenizer
+from modules.prompt import Tokenizer
 
 from . import memory
 from .checkpoints import Checkpoints
@@ -133,13 +133,11 @@ class Engine:
         generate(decided, self, control, report)
         return report.completed == sum(len(batch.indices) for batch in decided.batches)
 
-    def _named_styles(self, names: tuple[str, ...], report: Report) -> dict[str, Style]:
+    def _named_styles(self, names: tuple[str, ...], report: Report) -> dict[str, StyleEntry]:
         """The styles as they are on disk now, if any are asked for; where one is missing, broken files are told."""
         if not names:
             return {}
-        styles = {
-            entry.name: Style(entry.name, entry.prompt, entry.negative_prompt) for entry in self._styles.entries()
-        }
+        styles = {entry.name: entry for entry in self._styles.entries()}
         if not styles.keys() >= set(names):
             for problem in self._styles.problems():
                 report.notice(f"Styles cannot be read: {problem}")

@@ -17,7 +17,7 @@ from modules.params import (
     find_sampler,
     hires_size,
 )
-from modules.prompt import Style, Tokenizer
+from modules.prompt import Styled, Tokenizer
 
 from .choices import (
     AnyRequest,
@@ -40,7 +40,7 @@ from .wording import Teller, Timeline, Told
 SEEDS = 2**64
 NEVER = 1.0
 """A refiner that is to take over here never does."""
-NO_STYLES: Mapping[str, Style] = MappingProxyType({})
+NO_STYLES: Mapping[str, Styled] = MappingProxyType({})
 
 
 def plan(
@@ -49,7 +49,7 @@ def plan(
     catalogue: Catalogue,
     tokenizer: Tokenizer,
     *,
-    styles: Mapping[str, Style] = NO_STYLES,
+    styles: Mapping[str, Styled] = NO_STYLES,
     skip_indices: Collection[int] = (),
 ) -> Plan:
     """What `request` means under `settings` with the files there are; pictures in `skip_indices` exist already.

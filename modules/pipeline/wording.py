@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modules.catalogue import Catalogue, Entry
 from modules.models import Pass
 from modules.params import Settings, UnknownName
-from modules.prompt import NetworkTag, ParsedPrompt, Style, Tokenizer, apply_styles, parse_prompt
+from modules.prompt import NetworkTag, ParsedPrompt, Styled, Tokenizer, merge_styles, parse_prompt
 from modules.sampling import needs_uncond
 
 from .choices import AnyRequest
@@ -42,7 +42,7 @@ class Teller:
     settings: Settings
     catalogue: Catalogue
     tokenizer: Tokenizer
-    styles: Mapping[str, Style]
+    styles: Mapping[str, Styled]
     cfg_scale: float
     timeline: Timeline
     tell: Tell
@@ -86,10 +86,7 @@ class Teller:
         for name in self.request.styles:
             if name not in self.styles:
                 self.tell(f"{UnknownName('Style', name, self.styles)} The picture is made without it.")
-        return (
-            apply_styles(prompt, [style.prompt for style in chosen]),
-            apply_styles(negative, [style.negative_prompt for style in chosen]),
-        )
+        return merge_styles(prompt, negative, chosen)
 
     def _told(self, texts: tuple[str, str], checkpoint: Entry, *, hires: bool) -> Told:
         old = self.settings.use_old_scheduling

@@ -7,7 +7,7 @@ from .composition import Part, split_and
 from .old_emphasis import OldChunk, chunk_the_old_way
 from .parse import ParsedPrompt, parse_prompt
 from .schedule import Scheduled, active, schedule
-from .styles import Style, Unstyled, apply_styles, extract_styles
+from .styles import Style, Styled, Unstyled, apply_styles, extract_styles, merge_styles, unstyled_fields
 from .survey import EmbeddingUse, TokenCount, check_brackets, count_tokens, find_embeddings
 from .tags import TAG_KINDS, NetworkTag, Tag, TagProblem, extract_tags, read_tag
 from .tokens import BOS, EOS, Tokenizer
@@ -33,6 +33,7 @@ __all__ = [
     "Scheduled",
     "Segment",
     "Style",
+    "Styled",
     "Tag",
     "TagProblem",
     "TokenCount",
@@ -48,10 +49,12 @@ __all__ = [
     "extract_styles",
     "extract_tags",
     "find_embeddings",
+    "merge_styles",
     "parse_attention",
     "parse_prompt",
     "read_tag",
     "schedule",
     "split_and",
     "strip_comments",
+    "unstyled_fields",
 ]

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 _PLACE = "{prompt}"
+
+
+class Styled(Protocol):
+    """A style, wherever it is kept."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def negative_prompt(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +39,37 @@ class Unstyled(NamedTuple):
     names: tuple[str, ...]
 
 
-def apply_styles(prompt: str, texts: Sequence[str]) -> str:
+def merge_styles(prompt: str, negative_prompt: str, styles: Iterable[Styled]) -> tuple[str, str]:
+    """Both prompts with the styles merged in, in order."""
+    styles = tuple(styles)
+    return (
+        apply_styles(prompt, [style.prompt for style in styles]),
+        apply_styles(negative_prompt, [style.negative_prompt for style in styles]),
+    )
+
+
+def apply_styles(prompt: str, texts: Iterable[str]) -> str:
     """The prompt with the styles' texts merged in, in order, each into the result of those before it."""
     for text in texts:
         prompt = _merge(prompt, text)
     return prompt
 
 
-def extract_styles(prompt: str, negative_prompt: str, styles: Sequence[Style]) -> Unstyled:
+def unstyled_fields(fields: Mapping[str, Any], styles: Iterable[Styled], mode: str) -> dict[str, Any]:
+    """The fields of a pasted text without the styles that are found in its prompts, and those chosen, as `mode` says.
+
+    `mode` is A1111's option infotext_styles: Ignore, Apply, Discard or Apply if any (P072).
+    """
+    if mode == "Ignore":
+        return dict(fields)
+    found = extract_styles(fields["prompt"], fields["negative_prompt"], styles)
+    plain = {**fields, "prompt": found.prompt, "negative_prompt": found.negative_prompt}
+    if mode == "Apply" or (mode == "Apply if any" and found.names):
+        plain["styles"] = list(found.names)
+    return plain
+
+
+def extract_styles(prompt: str, negative_prompt: str, styles: Iterable[Styled]) -> Unstyled:
     """The prompts without every style whose positive and negative text both fit, the last merged first."""
     left = [style for style in styles if style.prompt or style.negative_prompt]
     names: list[str] = []

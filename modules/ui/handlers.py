@@ -29,7 +29,7 @@ from modules.params import (
     request_from_infotext,
 )
 from modules.params.foreign import read_text
-from modules.prompt import apply_styles
+from modules.prompt import merge_styles, unstyled_fields
 
 LONGEST_TEXT = 1_000_000  # bytes
 _PICTURE_URL = re.compile(r"/jobs/([\w-]+)/pictures/(\d+)$")
@@ -140,7 +140,8 @@ class Handlers:
             current=self.checkpoint(),
             keeps_checkpoint=settings.disable_weights_auto_swap,
         )
-        return dict(found.fields), dict(found.settings), " ".join(found.notices)
+        fields = unstyled_fields(found.fields, self.style_files.entries(), settings.infotext_styles)
+        return fields, dict(found.settings), " ".join(found.notices)
 
     def overrides(self, settings: Mapping[str, Any]) -> list[str]:
         """Those settings that differ from the ones in force, as a person reads and removes them (U039)."""
@@ -189,11 +190,7 @@ class Handlers:
     def with_styles(self, names: Sequence[str], prompt: str, negative_prompt: str) -> tuple[str, str]:
         """Both prompts with the styles merged in, for a person to go on writing (P071)."""
         known = {entry.name: entry for entry in self.style_files.entries()}
-        chosen = [known[name] for name in names if name in known]
-        return (
-            apply_styles(prompt, [style.prompt for style in chosen]),
-            apply_styles(negative_prompt, [style.negative_prompt for style in chosen]),
-        )
+        return merge_styles(prompt, negative_prompt, (known[name] for name in names if name in known))
 
     def defaults(self, names: Sequence[str]) -> dict[str, Any]:
         """The settings in force, for the controls that show them."""

@@ -170,6 +170,8 @@ def _bind_paste(form: Form, handlers: Handlers, paste: gr.Button, checkpoint: gr
         if model:
             handlers.choose_checkpoint(model)
         updates = {form.fields[name]: value for name, value in fields.items() if name in form.fields}
+        if "styles" in fields:
+            updates[form.fields["styles"]] = gr.Dropdown(choices=handlers.styles(), value=fields["styles"])
         updates |= {form.settings[name]: settings.pop(name) for name in form.settings if name in settings}
         others = handlers.overrides(settings)
         updates[overrides] = gr.Dropdown(choices=others, value=others, visible=bool(others))
@@ -212,7 +214,7 @@ def _follow_checkpoint(
 
 
 def _receive_picture(handlers: Handlers, form: Form, message: gr.Textbox) -> None:
-    """ "Send to img2img": the script names a picture, and the tab gets it with its prompts and settings."""
+    """Send to img2img: the script names a picture, and the tab gets it with its prompts and settings."""
     source = gr.Textbox(elem_id="img2img_handover", elem_classes="tb-handover", show_label=False, container=False)
     receive = gr.Button("Receive", elem_id="img2img_receive", elem_classes="tb-handover")
 

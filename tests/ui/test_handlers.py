@@ -210,6 +210,13 @@ def test_pasting_names_a_checkpoint_that_is_not_here(handlers: Handlers) -> None
     assert "abcdef1234" in said
 
 
+def test_styles_are_found_in_a_pasted_text_and_chosen(handlers: Handlers) -> None:
+    # P072
+    handlers.style_files.save("ink", "{prompt}, ink", "photo")
+    fields, _, _ = handlers.pasted("txt2img", "a cat, ink\nNegative prompt: photo\nSteps: 5, Seed: 3, Size: 64x64")
+    assert (fields["prompt"], fields["negative_prompt"], fields["styles"]) == ("a cat", "", ["ink"])
+
+
 def test_pasting_nothing_before_the_first_picture_takes_what_a1111_made_last(handlers: Handlers) -> None:
     # D003
     (handlers.catalogue.folders.data_dir / "params.txt").write_bytes(b"a pear\nSteps: 9, Seed: 7, Size: 64x64\n")
