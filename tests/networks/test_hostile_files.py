@@ -73,7 +73,8 @@ def _untouched(model: Model) -> Any:
     assert all(torch.equal(bare(model, "unet").state_dict()[name], tensor) for name, tensor in before.items())
 
 
-fuzzed = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+fuzzed = settings(max_examples=120, deadline=None, suppress_health_check=CHECKS)
 
 
 @fuzzed
