@@ -27,7 +27,7 @@ from modules.params import BadFile
 from .conftest import GOLDEN
 
 Read = Callable[[Path, Model], object]
-SECONDS = 20
+SECONDS = 60
 TO_Q = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
 
 
