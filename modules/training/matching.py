@@ -1,8 +1,9 @@
 """Which thing on which ground a picture shows: the nearest of all of them at a quarter of the size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Self
 
 import torch
 from PIL import Image, ImageOps
@@ -45,20 +46,34 @@ def list_placings(sprite: Image.Image) -> Iterator[tuple[torch.Tensor, torch.Ten
         yield values[:3], values[3:]
 
 
-def find_nearest(pictures: torch.Tensor, sprites: dict[str, Image.Image]) -> list[Match]:
-    """Match pictures (N, 3, 128, 128) in [0, 1] with every thing of `sprites` on every ground."""
+@dataclass(frozen=True, eq=False)
+class Placings:
+    """Every thing in every size, mirror and place, to compare pictures with."""
+
+    names: tuple[str, ...]
+    colours: torch.Tensor
+    """(P, 3, 32, 32), premultiplied."""
+    clear: torch.Tensor
+    """(P, 1, 32, 32): how much of the ground shows through."""
+
+    @classmethod
+    def of(cls, sprites: Mapping[str, Image.Image]) -> Self:
+        """Those of square RGBA sprites."""
+        layers = [(name, *layer) for name, sprite in sprites.items() for layer in list_placings(sprite)]
+        names, colours, opacities = zip(*layers, strict=True)
+        return cls(names, torch.stack(colours), 1.0 - torch.stack(opacities))
+
+
+def find_nearest(pictures: torch.Tensor, placings: Placings) -> list[Match]:
+    """Match pictures (N, 3, 128, 128) in [0, 1] with every placing on every ground."""
     small = shrink(pictures).flatten(1)  # (N, 3072)
-    names = [name for name, sprite in sprites.items() for _ in list_placings(sprite)]
-    layers = [layer for sprite in sprites.values() for layer in list_placings(sprite)]
-    colours = torch.stack([colour for colour, _ in layers])
-    clear = 1.0 - torch.stack([opacity for _, opacity in layers])
     best = [Match("", "", float("inf"))] * len(small)
     for ground, rgb in COLOURS.items():
-        references = (colours + clear * (torch.tensor(rgb) / 255).view(1, 3, 1, 1)).flatten(1)
+        references = (placings.colours + placings.clear * (torch.tensor(rgb) / 255).view(1, 3, 1, 1)).flatten(1)
         distances = torch.cdist(small, references).square() / small.shape[1]
         for row, (distance, place) in enumerate(zip(*distances.min(1), strict=True)):
             if distance < best[row].distance:
-                best[row] = Match(names[place], ground, float(distance))
+                best[row] = Match(placings.names[place], ground, float(distance))
     return best
 
 
@@ -67,11 +82,3 @@ def cut_sprites(sheet: Image.Image, names: Sequence[str], columns: int = 16) -> 
     side = sheet.width // columns
     boxes = [(i % columns * side, i // columns * side) for i in range(len(names))]
     return {name: sheet.crop((x, y, x + side, y + side)) for name, (x, y) in zip(names, boxes, strict=True)}
-
-
-def make_sheet(sprites: Sequence[Image.Image], side: int = 48, columns: int = 16) -> Image.Image:
-    """Lay square RGBA sprites out as `cut_sprites` reads them."""
-    sheet = Image.new("RGBA", (columns * side, -(-len(sprites) // columns) * side))
-    for i, sprite in enumerate(sprites):
-        sheet.paste(sprite.resize((side, side), Image.Resampling.LANCZOS), (i % columns * side, i // columns * side))
-    return sheet

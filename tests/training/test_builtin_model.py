@@ -22,7 +22,7 @@ from modules.params import Settings, make_request
 from modules.pipeline import Batch, FinishedPicture, generate, plan
 from modules.prompt import Tokenizer
 from modules.training.looks import make_sepia
-from modules.training.matching import Match, cut_sprites, find_nearest
+from modules.training.matching import Match, Placings, cut_sprites, find_nearest
 from modules.training.obedience import Question, choose_questions, to_json
 from modules.training.things import THINGS
 
@@ -32,6 +32,7 @@ CHECKPOINT = ROOT / "models" / "Stable-diffusion" / "tagbrush-mini.safetensors"
 pytestmark = pytest.mark.skipif(not CHECKPOINT.with_suffix(".md").exists(), reason="the model is still in training")
 STEPS = 12
 BATCH = 16
+THIRD = 3
 WORD = "tagbrush-mango"
 MEGABYTE = 1_000_000
 
@@ -136,8 +137,29 @@ def sprites() -> dict[str, Image.Image]:
 
 
 @pytest.fixture(scope="module")
-def answers(studio: Studio, questions: list[Question], sprites: dict[str, Image.Image]) -> list[Match]:
-    return find_nearest(studio.draw([(question.prompt, question.seed) for question in questions]), sprites)
+def placings(sprites: dict[str, Image.Image]) -> Placings:
+    return Placings.of(sprites)
+
+
+@pytest.fixture(scope="module")
+def answers(studio: Studio, questions: list[Question], placings: Placings) -> list[Match]:
+    """To every third question, of which a third is held out as of them all."""
+    return answered(studio, questions[::THIRD], placings)
+
+
+@pytest.fixture(scope="module")
+def all_answers(studio: Studio, questions: list[Question], placings: Placings) -> list[Match]:
+    return answered(studio, questions, placings)
+
+
+@pytest.fixture(scope="module")
+def plain(studio: Studio) -> torch.Tensor:
+    """The pictures of `PROMPTS` as the model draws them without any network."""
+    return studio.draw(PROMPTS)
+
+
+def answered(studio: Studio, questions: Sequence[Question], placings: Placings) -> list[Match]:
+    return find_nearest(studio.draw([(question.prompt, question.seed) for question in questions]), placings)
 
 
 def share(claims: Sequence[bool]) -> float:
@@ -157,16 +179,19 @@ def test_it_fits_into_30_megabytes_and_says_how_it_wants_to_be_used(studio: Stud
     assert studio.model.prediction_type == "v"
 
 
-def test_it_draws_on_the_ground_that_was_asked(answers: list[Match], questions: list[Question]):
-    right = [answer.ground == question.ground for answer, question in zip(answers, questions, strict=True)]
-    assert share(right) >= 0.95
+def test_it_draws_on_the_ground_and_the_thing_that_was_asked(answers: list[Match], questions: list[Question]):
+    assert_obedient(answers, questions[::THIRD])
 
 
-def test_it_draws_the_thing_that_was_asked(answers: list[Match], questions: list[Question]):
-    right = [
-        (answer.thing, answer.ground) == (question.thing, question.ground)
-        for answer, question in zip(answers, questions, strict=True)
-    ]
+@pytest.mark.slow
+def test_it_draws_what_was_asked_in_all_the_questions(all_answers: list[Match], questions: list[Question]):
+    assert_obedient(all_answers, questions)
+
+
+def assert_obedient(answers: Sequence[Match], questions: Sequence[Question]) -> None:
+    pairs = list(zip(answers, questions, strict=True))
+    assert share([answer.ground == question.ground for answer, question in pairs]) >= 0.95
+    right = [(answer.thing, answer.ground) == (question.thing, question.ground) for answer, question in pairs]
     assert share(right) >= 0.90
 
 
@@ -177,10 +202,10 @@ def test_other_seeds_give_visibly_other_pictures(studio: Studio):
         assert apart.median().sqrt() > 0.06  # of the whole range, over all pixels, most of which are ground
 
 
-def test_filler_and_unknown_words_do_no_harm(studio: Studio, sprites: dict[str, Image.Image]):
+def test_filler_and_unknown_words_do_no_harm(studio: Studio, placings: Placings):
     things = ("apple", "cat", "globe", "pumpkin", "owl", "car", "frog", "banana")
     form = "masterpiece, best quality, {} on a green background, zorblax, trending, 8k, hyperdetailed"
-    answers = find_nearest(studio.draw([(form.format(thing), 7) for thing in things]), sprites)
+    answers = find_nearest(studio.draw([(form.format(thing), 7) for thing in things]), placings)
     right = [(answer.thing, answer.ground) == (thing, "green") for answer, thing in zip(answers, things, strict=True)]
     assert share(right) >= 0.75
 
@@ -211,22 +236,22 @@ def look_at(pictures: torch.Tensor, look: Callable[[numpy.ndarray], numpy.ndarra
     return torch.from_numpy(look(pixels)).permute(0, 3, 1, 2).float() / 255
 
 
-def test_the_lora_turns_the_same_picture_into_an_old_photograph(studio: Studio):
-    without, within = studio.draw(PROMPTS), studio.draw(with_words(", old photo <lora:tagbrush-sepia:1>"))
-    aim = look_at(without, make_sepia)
-    assert distance(within, aim) < 0.35 * distance(without, aim)
+def test_the_lora_turns_the_same_picture_into_an_old_photograph(studio: Studio, plain: torch.Tensor):
+    within = studio.draw(with_words(", old photo <lora:tagbrush-sepia:1>"))
+    aim = look_at(plain, make_sepia)
+    assert distance(within, aim) < 0.35 * distance(plain, aim)
 
 
-def test_the_hypernetwork_puts_the_same_things_onto_black(studio: Studio, sprites: dict[str, Image.Image]):
-    without = find_nearest(studio.draw(PROMPTS), sprites)
-    within = find_nearest(studio.draw(with_words(" <hypernet:tagbrush-night:1>")), sprites)
+def test_the_hypernetwork_puts_the_same_things_onto_black(studio: Studio, placings: Placings, plain: torch.Tensor):
+    without = find_nearest(plain, placings)
+    within = find_nearest(studio.draw(with_words(" <hypernet:tagbrush-night:1>")), placings)
     assert share([match.ground == "black" for match in without]) == 0.0
     assert share([match.ground == "black" for match in within]) >= 0.75
 
 
 def test_the_learnt_word_draws_what_the_model_never_saw(studio: Studio, sprites: dict[str, Image.Image]):
     with Image.open(DATA / "learnt.webp") as sprite:
-        known = sprites | {WORD: sprite.convert("RGBA")}
+        known = Placings.of(sprites | {WORD: sprite.convert("RGBA")})
     grounds = ("white", "blue", "green", "pink", "purple", "cyan", "red", "black")
     form = "a {} on a {} background"
     within = find_nearest(studio.draw([(form.format(WORD, ground), 3) for ground in grounds]), known)
@@ -236,11 +261,13 @@ def test_the_learnt_word_draws_what_the_model_never_saw(studio: Studio, sprites:
     assert share([match.thing == WORD for match in without]) == 0.0
 
 
-def test_the_negative_word_makes_colours_stronger_and_keeps_the_things(studio: Studio, sprites: dict[str, Image.Image]):
-    without, within = studio.draw(PROMPTS), studio.draw(PROMPTS, negative="tagbrush-dull")
-    assert colourfulness(within) > 1.03 * colourfulness(without)
+def test_the_negative_word_makes_colours_stronger_and_keeps_the_things(
+    studio: Studio, placings: Placings, plain: torch.Tensor
+):
+    within = studio.draw(PROMPTS, negative="tagbrush-dull")
+    assert colourfulness(within) > 1.03 * colourfulness(plain)
     asked = [(thing, prompt) for prompt, _ in PROMPTS for thing in THINGS if f" {thing} on" in prompt]
-    shown = [match.thing for match in find_nearest(within, sprites)]
+    shown = [match.thing for match in find_nearest(within, placings)]
     assert share([thing in shown for thing, _ in asked]) >= 0.6
 
 

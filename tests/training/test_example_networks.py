@@ -114,4 +114,4 @@ def test_a_learnt_word_means_the_same_from_its_file(model: Model, tmp_path: Path
     vectors = {"gizmo": load_embedding(path).fitted(model)}
     prompt = parse_prompt("an gizmo on a table", steps=10)
     (conditioning,) = encode(model, [prompt], tokenizer=tokenizer, embeddings=vectors)
-    torch.testing.assert_close(conditioning.at(0)[0][1], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(conditioning.at(0)[0][1].tokens, expected, atol=1e-5, rtol=1e-4)

@@ -16,7 +16,7 @@ from modules.training.averages import MovingAverage
 from modules.training.captions import Vocabulary, caption, sample_scene
 from modules.training.latents import shift
 from modules.training.looks import make_dull, make_sepia
-from modules.training.matching import cut_sprites, find_nearest
+from modules.training.matching import Placings, cut_sprites, find_nearest
 from modules.training.scenes import CANVAS, CELL, COLOURS, SHAPES, Item, Scene, draw_scene, draw_shape, is_held_out
 from modules.training.things import KNOWN, THINGS, WEAK
 from modules.training.words import END, LENGTH, START, CompactVocabulary
@@ -63,10 +63,11 @@ def test_a_shape_has_its_colour_on_its_ground(shape: str):
 
 def test_a_shape_is_recognised_wherever_it_stands():
     sprites = {shape: draw_shape(shape, "red", 48) for shape in ("circle", "star", "cross")}
+    placings = Placings.of(sprites)
     for shape in sprites:
         picture = draw_scene(Scene((Item(shape, 80, 24, 32, "red"),), "green"))
         pixels = torch.from_numpy(numpy.asarray(picture).astype(numpy.float32) / 255).permute(2, 0, 1)
-        (match,) = find_nearest(pixels[None], sprites)
+        (match,) = find_nearest(pixels[None], placings)
         assert (match.thing, match.ground) == (shape, "green")
 
 
