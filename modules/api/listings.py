@@ -20,6 +20,10 @@ from .services import Bound, Services
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
 
+NO_RHO = -1.0
+OF_THE_MODEL = frozenset({"uniform", "sgm_uniform", "simple", "normal", "ddim", "beta"})
+"""Schedules of the model's own noise levels, rather than of the highest and lowest alone."""
+
 
 class ModelItem(BaseModel):
     title: str
@@ -45,8 +49,8 @@ class ScheduleItem(BaseModel):
     name: str
     label: str
     aliases: list[str] | None
-    default_rho: float | None = -1
-    need_inner_model: bool | None = False
+    default_rho: float
+    need_inner_model: bool
 
 
 class UpscalerItem(BaseModel):
@@ -131,7 +135,13 @@ def samplers() -> list[SamplerItem]:
 @router.get("/schedulers", summary="Schedule types")
 def schedulers() -> list[ScheduleItem]:
     return [
-        ScheduleItem(name=schedule.name, label=schedule.label, aliases=list(schedule.aliases) or None)
+        ScheduleItem(
+            name=schedule.name,
+            label=schedule.label,
+            aliases=list(schedule.aliases) or None,
+            default_rho=NO_RHO if schedule.rho is None else schedule.rho,
+            need_inner_model=schedule.name in OF_THE_MODEL,
+        )
         for schedule in SCHEDULES
     ]
 

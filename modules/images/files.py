@@ -109,17 +109,6 @@ def _owner(job_id: str, index: object) -> str:
     return f"{job_id}-{index}"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Nothing, once the file holds exactly the data; whoever reads it meanwhile finds the old file or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-    try:
-        _write(temporary, data)
-        _rename(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _settle(path.parent)
-
-
 @contextlib.contextmanager
 def _reserved_number(folder: Path, owner: str) -> Iterator[int]:
     """A number larger than any in the folder, and a file with its owner's name that keeps others from taking it.

@@ -1,5 +1,5 @@
 """The page: gradio controls around our own live elements, speaking to the program through jobs and catalogue."""
 
-from .page import FOLDER, build, mount
+from .page import build, mount
 
-__all__ = ["FOLDER", "build", "mount"]
+__all__ = ["build", "mount"]

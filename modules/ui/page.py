@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -20,7 +19,6 @@ from .theme import theme
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-FOLDER = Path(__file__).parent
 REFRESH = "\U0001f504"
 CARD_TABS = (
     ("Textual Inversion", "embedding", "textual_inversion"),

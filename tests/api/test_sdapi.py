@@ -164,7 +164,7 @@ def test_samplers_and_schedules_are_those_there_are(client: TestClient) -> None:
     assert all(item.keys() == {"name", "aliases", "options"} for item in samplers)
     karras = next(item for item in client.get("/sdapi/v1/schedulers").json() if item["label"] == "Karras")
     assert karras == {
-        "name": "karras", "label": "Karras", "aliases": None, "default_rho": -1, "need_inner_model": False,
+        "name": "karras", "label": "Karras", "aliases": None, "default_rho": 7, "need_inner_model": False,
     }  # fmt: skip
 
 

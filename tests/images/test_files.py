@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from modules.images import DiskFull, SaveFailed, read_metadata, save_picture, write_atomically
+from modules.images import DiskFull, SaveFailed, read_metadata, save_picture
 
 PICTURE = Image.new("RGB", (8, 8), "teal")
 
@@ -108,20 +108,6 @@ def test_a_full_disk_is_told_from_other_failures_and_keeps_nothing_of_the_pictur
     with pytest.raises(DiskFull, match="No space left"):
         save_picture(PICTURE, tmp_path, seed=1, infotext="x")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "settings.json"
-    write_atomically(path, b"old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_package_loads_no_torch() -> None:
