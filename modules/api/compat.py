@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from modules.images import decode_base64, whole_picture
 from modules.jobs import Job, Picture
 from modules.params import (
+    OLD_SIDE,
     BadRequest,
     Group,
     Img2ImgRequest,
@@ -28,6 +28,7 @@ from modules.params import (
     Settings,
     Txt2ImgRequest,
     make_request,
+    old_first_pass,
     parse_infotext,
     request_from_infotext,
 )
@@ -301,13 +302,12 @@ def _old_hires(payload: Quirks, fields: Mapping[str, Any]) -> dict[str, Any]:
 
     Like there, a field of them that is 0 means the size that keeps the shape at an area of 512 x 512.
     """
-    first = [getattr(payload, f"firstphase_{side}", 0) or 0 for side in ("width", "height")]
-    target = [fields.get(side) or 512 for side in ("width", "height")]
+    first = tuple(getattr(payload, f"firstphase_{side}", 0) or 0 for side in ("width", "height"))
+    target = tuple(fields.get(side) or OLD_SIDE for side in ("width", "height"))
     if not fields.get("enable_hr") or not any(first):
         return {}
     if not all(first):
-        scale = (512 * 512 / (target[0] * target[1])) ** 0.5
-        first = [math.ceil(scale * side / 64) * 64 for side in target]
+        first = old_first_pass(*target)
     return {"width": first[0], "height": first[1], "hr_resize_x": target[0], "hr_resize_y": target[1]}
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from modules.params import Infotext, Pasted
+from modules.params import Infotext, Pasted, listed_name
 
 from .catalogue import Catalogue
 from .entries import Entry
@@ -61,7 +61,7 @@ class _Resolution:
 
     def _lora(self, name: str) -> str:
         """The name under which the LoRA of a tag is here; its own where it is not."""
-        digits = self._hashes.get(_bare(name), "")
+        digits = self._hashes.get(listed_name(name), "")
         named = self._catalogue.find("lora", name)
         if digits and (named is None or self._catalogue.has_hash(named, digits) is not True):
             found = self._catalogue.with_hash("lora", digits, wait=named is None)
@@ -133,11 +133,6 @@ def _hash_list(text: str) -> Mapping[str, str]:
     """The hashes in "name: 0123456789ab, other: ..." by name."""
     pairs = (part.rpartition(":") for part in text.split(","))
     return {name.strip(): digits.strip() for name, _, digits in pairs if _HASH.fullmatch(digits.strip())}
-
-
-def _bare(name: str) -> str:
-    """A name as it stands in a list of hashes."""
-    return name.replace(":", "").replace(",", "").strip()
 
 
 def _with_hash(digits: str) -> str:

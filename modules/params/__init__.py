@@ -5,7 +5,7 @@ from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
 from .imported import ImportedDefaults, ImportedOptions, read_config, read_ui_config
-from .infotext import Infotext, format_infotext, parse_infotext, quote, split_sizes, unquote
+from .infotext import Infotext, format_infotext, listed_name, parse_infotext, quote, split_sizes, unquote
 from .native import DEFAULT_CFG, NATIVE_SIZES, native_size
 from .overrides import describe_overrides, read_overrides
 from .paste import Pasted, request_from_info, request_from_infotext, sampler_and_schedule
@@ -22,7 +22,7 @@ from .requests import (
 )
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
 from .settings import Settings, explain
-from .sizes import LARGEST_SIDE, LATENT_PIXELS, HiresSize, hires_size
+from .sizes import LARGEST_SIDE, LATENT_PIXELS, OLD_SIDE, HiresSize, hires_size, old_first_pass
 from .upscalers import HIRES_UPSCALERS, LATENT_UPSCALERS, PIXEL_UPSCALERS, Interpolation
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "LATENT_UPSCALERS",
     "MASK_MODES",
     "NATIVE_SIZES",
+    "OLD_SIDE",
     "PIXEL_UPSCALERS",
     "REQUEST",
     "RESIZE_MODES",
@@ -67,9 +68,11 @@ __all__ = [
     "format_infotext",
     "hires_size",
     "is_decided_from",
+    "listed_name",
     "make_request",
     "named_inputs",
     "native_size",
+    "old_first_pass",
     "param",
     "parameters",
     "parse_infotext",

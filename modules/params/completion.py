@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from .infotext import Infotext, split_sizes
+from .sizes import OLD_SIDE, old_first_pass
 
 ABSENT: Mapping[str, str] = MappingProxyType(
     {
@@ -39,7 +39,6 @@ ABSENT: Mapping[str, str] = MappingProxyType(
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:-(\d{1,6})(?![\w.])|-?(RC|rc)\w*)?(?=$|-)")
 _BEFORE_RELEASE = -1
 _ADDNET_NAME = re.compile(r"(.*?)\s*\([0-9a-fA-F]+\)")
-_OLD_SIDE, _OLD_STEP = 512, 64
 
 Version = tuple[int, int, int, int]
 
@@ -116,23 +115,14 @@ def _old_hires(fields: Mapping[str, str]) -> dict[str, str]:
     first = _sides(fields.get("First pass size-1"), fields.get("First pass size-2"))
     if first is None:
         return {}
-    final = _sides(fields.get("Size-1"), fields.get("Size-2")) or (_OLD_SIDE, _OLD_SIDE)
-    width, height = first if 0 not in first else _old_first_pass(*final)
+    final = _sides(fields.get("Size-1"), fields.get("Size-2")) or (OLD_SIDE, OLD_SIDE)
+    width, height = first if 0 not in first else old_first_pass(*final)
     return {
         "Size-1": str(width),
         "Size-2": str(height),
         "Hires resize-1": str(final[0]),
         "Hires resize-2": str(final[1]),
     }
-
-
-def _old_first_pass(width: int, height: int) -> tuple[int, int]:
-    """The size that the first pass had of itself: as many pixels as 512x512, in whole steps of 64."""
-    if 0 in (width, height):
-        return _OLD_SIDE, _OLD_SIDE
-    scale = math.sqrt(_OLD_SIDE**2 / (width * height))
-    first, second = (math.ceil(scale * side / _OLD_STEP) * _OLD_STEP for side in (width, height))
-    return first, second
 
 
 def _sides(width: str | None, height: str | None) -> tuple[int, int] | None:

@@ -112,6 +112,11 @@ def unquote(value: str) -> str:
     return loaded if isinstance(loaded, str) else value
 
 
+def listed_name(name: str) -> str:
+    """A network's name as lists of hashes have it: without what parts their entries."""
+    return name.replace(":", "").replace(",", "").strip()
+
+
 def _ordered(fields: Mapping[str, str]) -> list[str]:
     known = [key for key in KEY_ORDER if key in fields]
     last = [key for key in LAST_KEYS if key in fields]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from .errors import BadRequest
@@ -11,6 +12,9 @@ LATENT_PIXELS = 8
 
 LARGEST_SIDE = 8192
 """Pixels of any picture."""
+
+OLD_SIDE, OLD_STEP = 512, 64
+"""What A1111 took for a side that nobody gave, and rounded sides to, when hires fix had no scale yet."""
 
 
 class HiresSize(NamedTuple):
@@ -44,3 +48,12 @@ def hires_size(width: int, height: int, *, scale: float, resize_x: int = 0, resi
 def _kept(side: int, over: int) -> int:
     """What is left of a side without what hangs over, both in whole latents."""
     return (side // LATENT_PIXELS - over // LATENT_PIXELS) * LATENT_PIXELS
+
+
+def old_first_pass(width: int, height: int) -> tuple[int, int]:
+    """The size the first pass had of itself before hires fix had a scale: the pixels of 512x512, in steps of 64."""
+    if 0 in (width, height):
+        return OLD_SIDE, OLD_SIDE
+    scale = math.sqrt(OLD_SIDE**2 / (width * height))
+    first, second = (math.ceil(scale * side / OLD_STEP) * OLD_STEP for side in (width, height))
+    return first, second

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modules import __version__
 from modules.catalogue import Entry
-from modules.params import Infotext, SamplerInfo, find_sampler, find_schedule, format_infotext
+from modules.params import Infotext, SamplerInfo, find_sampler, find_schedule, format_infotext, listed_name
 from modules.sampling import SamplerOptions
 
 from .plans import Batch, Plan, Stage
@@ -49,7 +49,7 @@ class Made:
     def hash_list(self, kind: str) -> str | None:
         """The names and hashes of what there is of a kind."""
         found = {name: self.hash(entry) for name, entry in self.networks if entry.kind == kind}
-        return ", ".join(f"{_bare(name)}: {digits}" for name, digits in found.items() if digits) or None
+        return ", ".join(f"{listed_name(name)}: {digits}" for name, digits in found.items() if digits) or None
 
 
 def describe_picture(plan: Plan, batch: Batch, position: int, made: Made) -> str:
@@ -210,10 +210,6 @@ def _changed(value: float | str | None, usual: float | str | None) -> float | st
 
 def _own(text: str, first: str) -> str | None:
     return text if text != first else None
-
-
-def _bare(name: str) -> str:
-    return name.replace(":", "").replace(",", "")
 
 
 def _is_emphasised(plan: Plan, *prompts: str) -> bool:
