@@ -38,10 +38,8 @@ class Services:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def chosen_checkpoint(self) -> Entry | None:
-        """The checkpoint in use: the one that the options name, or the first that is good where it is gone (D017)."""
-        name = self.jobs.settings().sd_model_checkpoint
-        usable = (entry for entry in self.catalogue.entries("checkpoint") if not entry.error)
-        return (self.catalogue.find_checkpoint(name, look_again=False) if name else None) or next(usable, None)
+        """The checkpoint in use."""
+        return self.catalogue.usable_checkpoint(self.jobs.settings().sd_model_checkpoint, look_again=False)
 
     def page_answered(self) -> None:
         """A browser has asked for cards: if the page itself is up, the worker need not hold back any more."""

@@ -151,6 +151,11 @@ class Catalogue:
         found = self._looked_up("checkpoint", look_up) if look_again else look_up(self._shelf("checkpoint"))
         return next(iter(found), None)
 
+    def usable_checkpoint(self, name: str, *, look_again: bool = True) -> Entry | None:
+        """The checkpoint that is in use where the options say `name`: the first good one where it is gone (D017)."""
+        found = self.find_checkpoint(name, look_again=look_again) if name else None
+        return found or next((entry for entry in self.entries("checkpoint") if not entry.error), None)
+
     def fixed_vae(self) -> Entry | None:
         """The VAE that the command line sets for every checkpoint (D021). Raises BadFile where its file is gone."""
         path = self.folders.vae_path

@@ -110,10 +110,7 @@ class Handlers:
 
     def checkpoint(self, name: str | None = None) -> Entry | None:
         """The checkpoint of this name, or the one in force."""
-        wanted = name or self.jobs.settings().sd_model_checkpoint
-        found = self.catalogue.find_checkpoint(wanted) if wanted else None
-        usable = (entry for entry in self.catalogue.entries("checkpoint") if not entry.error)
-        return found or next(usable, None)
+        return self.catalogue.usable_checkpoint(name or self.jobs.settings().sd_model_checkpoint)
 
     def choose_checkpoint(self, name: str) -> str:
         """Make this checkpoint the one in force; the text says what went wrong, if anything did."""

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from PIL import Image
 
-from modules.catalogue import Entry, Folders, StyleFiles
+from modules.catalogue import Catalogue, Entry, Folders, StyleFiles
 from modules.catalogue.entries import Facts
 from modules.images import MAX_BYTES
 from modules.params import DEFAULT_CFG, Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
@@ -57,14 +57,14 @@ class FakeJobs:
         return ()
 
 
-class FakeCatalogue:
+class FakeCatalogue(Catalogue):
     def __init__(self, folder: Path) -> None:
         self.folders = Folders.from_args(shipped=folder)
 
     def entries(self, kind: str) -> tuple[Entry, ...]:
         return (BROKEN, SMALL, PLAIN)
 
-    def find_checkpoint(self, name: str) -> Entry | None:
+    def find_checkpoint(self, name: str, *, look_again: bool = True) -> Entry | None:
         return next((entry for entry in self.entries("checkpoint") if name in (entry.name, entry.relative)), None)
 
 
