@@ -202,7 +202,8 @@ def digest_of(path: Path, algorithm: Algorithm = "sha256", stop: Callable[[], bo
     for file in _weights(path) if path.is_dir() else (path,):
         with file.open("rb") as stream:
             if algorithm == "addnet" and file.suffix.lower() == ".safetensors":
-                stream.seek(8 + int.from_bytes(stream.read(8), "little"))
+                header = 8 + int.from_bytes(stream.read(8), "little")
+                stream.seek(min(header, file.stat().st_size))
             while block := stream.read(BLOCK):
                 if stop():
                     raise Closed("The catalogue is closed.")

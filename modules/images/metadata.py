@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin, features
 from modules.params import format_infotext
 from modules.params.foreign import read_foreign
 
-from .decode import DAMAGE, BadPicture, flattened, open_picture
+from .decode import DAMAGE, DAMAGED, BadPicture, flattened, open_picture
 from .stealth import read_stealth
 
 KEY = "parameters"
@@ -178,4 +178,4 @@ def _load(image: Image.Image) -> None:
     try:
         image.load()
     except DAMAGE as error:
-        raise BadPicture("The picture is damaged. Choose another, or save it again.") from error
+        raise BadPicture(DAMAGED) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modules.catalogue import Catalogue, Folders
-from modules.catalogue.hashes import legacy_hash
+from modules.catalogue.hashes import digest_of, legacy_hash
 
 from .files import EMBEDDING, LORA, SD1, write_tensors
 
@@ -29,6 +29,13 @@ def test_a_checkpoints_title_is_its_path_and_once_hashed_ten_digits(catalogue: C
     hashed = catalogue.find_checkpoint("dream")
     assert hashed is not None
     assert hashed.title == f"sub/dream.safetensors [{digest[:10]}]"
+
+
+def test_a_header_that_claims_to_be_endless_leaves_nothing_to_hash(tmp_path: Path) -> None:
+    # D046
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"\xff" * 100)
+    assert digest_of(path, "addnet") == hashlib.sha256().hexdigest()
 
 
 def test_the_legacy_hash_is_of_64_kb_a_megabyte_into_the_file(tmp_path: Path) -> None:
