@@ -35,7 +35,9 @@ class Card(BaseModel):
     insert: str = Field(description="The name that goes into a tag.", examples=["sketch"])
     title: str = Field(description="A checkpoint's name with its hash, once known.")
     category: str = Field(description="The sub-folder; empty at the top.", examples=["styles"])
-    family: str = Field(description="sd1, sd2, sdxl, or empty where nothing tells.", examples=["sd1"])
+    family: str = Field(
+        description="sd1, sd2, sdxl, sdxl_refiner, one that cannot be drawn with, or empty.", examples=["sd1"]
+    )
     preview: str | None = Field(description="Where its picture is served.")
     description: str
     activation_text: str = Field(description="Words to insert with the tag.")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modules.catalogue import Variant
+from modules.catalogue import VARIANT_OF_CHANNELS, Variant
 from modules.models.checkpoint import Checkpoint, Part, noise_schedule
 from modules.models.convert import clip_tensors, diffusers_vae_tensors
 from modules.models.facts import Facts, checked, count, family_facts, positive, prediction, read_json
@@ -21,7 +21,6 @@ from modules.params import BadFile
 _PIPELINE = re.compile(
     r"(StableDiffusion(XL)?(Img2Img|Inpaint|InstructPix2Pix)?|LatentConsistencyModel(Img2Img)?)Pipeline"
 )
-_VARIANTS: Mapping[Any, Variant] = {4: "base", 9: "inpaint", 8: "pix2pix"}
 _SD2_WIDTH = 1024
 _FORMS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
 _SHARDED_FORMS = tuple(f"{kind}.index{variant}.json" for kind in (".safetensors", ".bin") for variant in ("", ".fp16"))
@@ -128,10 +127,10 @@ def _config(file: Path) -> dict[str, Any]:
 
 def _variant(path: Path, unet: Mapping[str, Any]) -> Variant:
     channels = unet.get("in_channels", 4)
-    if not isinstance(channels, int) or channels not in _VARIANTS:
+    if not isinstance(channels, int) or channels not in VARIANT_OF_CHANNELS:
         reason = f"has a UNet that reads {channels} channels; 4 (plain), 8 (pix2pix) and 9 (inpainting) are known."
         raise BadFile(path, reason)
-    return _VARIANTS[channels]
+    return VARIANT_OF_CHANNELS[channels]
 
 
 def _facts(path: Path, family: Family, vae: Mapping[str, Any]) -> Facts:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from modules.catalogue import VARIANT_OF_CHANNELS
 from modules.models import Thin
 from modules.networks.lora.changes import Change, Misshapen, Parts, check_rank, on, single
 from modules.networks.lora.direct import FullChange, NormChange, ScalingChange
@@ -18,7 +19,7 @@ from modules.networks.lora.magnitude import Magnitude
 from modules.networks.lora.oft import ButterflyChange, RotationChange
 
 LATENT_CHANNELS = 4
-WIDER_CHANNELS = (8, 9)
+WIDER_CHANNELS = frozenset(VARIANT_OF_CHANNELS) - {LATENT_CHANNELS}
 """Of a first layer that reads a picture beside the latents: instruct-pix2pix and inpainting."""
 KINDS: tuple[type[Change], ...] = (
     TuckerChange,
