@@ -46,7 +46,7 @@ def status(services: Bound) -> Status:
 
 @router.get("/parameters", summary="Every parameter")
 def parameters(services: Bound) -> Parameters:
-    """The page draws its controls and settings from this."""
+    """What controls and settings there are, with their limits and what they begin with."""
     begun = read_ui_config(services.catalogue.folders.data_dir / "ui-config.json")
     return Parameters(
         txt2img=Txt2ImgRequest.model_json_schema(),

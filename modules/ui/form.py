@@ -17,6 +17,8 @@ from .starting import draw_inpainting, draw_start
 SETTINGS = ("CLIP_stop_at_last_layers", "randn_source", "emphasis")
 DICE = "\U0001f3b2"
 RECYCLE = "\u267b\ufe0f"
+OF_CHECKPOINT = ("width", "height", "cfg_scale")
+"""Begin with what the checkpoint was made for, and follow it."""
 HIRES_SIZES = ("width", "height", "hr_scale", "hr_resize_x", "hr_resize_y")
 HIRES_PASS = ("hr_sampler_name", "hr_scheduler")
 HIRES_PROMPTS = ("hr_prompt", "hr_negative_prompt")
@@ -37,6 +39,8 @@ class Form:
 
     task: str
     native: Native
+    begun: Mapping[str, Any] = field(default_factory=dict)
+    """What controls begin with in place of their usual value, by parameter (D064)."""
     fields: dict[str, gr.components.Component] = field(default_factory=dict)
     settings: dict[str, gr.components.Component] = field(default_factory=dict)
     inputs: dict[str, gr.components.Component] = field(default_factory=dict)
@@ -56,6 +60,8 @@ class Form:
         return Given(*(dict(zip(group, left, strict=False)) for group in (self.fields, self.settings, self.inputs)))
 
     def add(self, name: str, **options: Any) -> gr.components.Component:
+        if name in self.begun and name not in OF_CHECKPOINT:
+            options["value"] = self.begun[name]
         self.fields[name] = control(self._request[name], self.task, **options)
         return self.fields[name]
 

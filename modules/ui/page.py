@@ -10,6 +10,7 @@ import gradio as gr
 from modules.catalogue import Catalogue, StyleFiles
 from modules.images import MAX_BYTES
 from modules.jobs import Jobs
+from modules.params import read_ui_config
 
 from .form import SETTINGS, Form
 from .handlers import Handlers, Native
@@ -72,6 +73,8 @@ def build(jobs: Jobs, catalogue: Catalogue, styles: StyleFiles) -> gr.Blocks:
     """The page's controls and what they do."""
     handlers = Handlers(jobs, catalogue, styles)
     native = Native.of(handlers.checkpoint())
+    begun = read_ui_config(catalogue.folders.data_dir / "ui-config.json")
+    tasks = {"txt2img": begun.txt2img, "img2img": begun.img2img}
     with gr.Blocks(title="Tagbrush", analytics_enabled=False, fill_width=True) as blocks:
         with gr.Row(elem_classes="tb-header"):
             _html(BRAND, "tb-brand-box")
@@ -81,9 +84,9 @@ def build(jobs: Jobs, catalogue: Catalogue, styles: StyleFiles) -> gr.Blocks:
         message = gr.Textbox(elem_classes="tb-handover", show_label=False, container=False)
         forms = []
         with gr.Tabs(elem_id="tabs"):
-            for task in ("txt2img", "img2img"):
+            for task, values in tasks.items():
                 with gr.Tab(task, id=task, elem_id=f"tab_{task}", render_children=True):
-                    forms.append(_task_tab(Form(task, native), handlers, checkpoint, message))
+                    forms.append(_task_tab(Form(task, native, values), handlers, checkpoint, message))
             with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo", render_children=True):
                 _html("<tb-pnginfo></tb-pnginfo>", "tb-pnginfo-box")
         _follow_checkpoint(handlers, forms, checkpoint, refresh, message, blocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,21 @@ def test_only_pictures_of_jobs_are_received(handlers: Handlers, url: str) -> Non
     assert image is None
     assert not fields
     assert said
+
+
+def test_controls_begin_with_what_an_a1111_users_file_says(handlers: Handlers) -> None:
+    # D064; sizes follow the checkpoint
+    said = {"txt2img/Sampling steps/value": 33, "img2img/Mask blur/value": 9, "txt2img/Width/value": 640}
+    (handlers.catalogue.folders.data_dir / "ui-config.json").write_text(json.dumps(said), encoding="utf-8")
+
+    async def built() -> gr.Blocks:
+        return build(handlers.jobs, handlers.catalogue, handlers.style_files)
+
+    values = {getattr(block, "elem_id", None): block for block in asyncio.run(built()).blocks.values()}
+    assert values["txt2img_steps"].value == 33
+    assert values["img2img_steps"].value == 20
+    assert values["img2img_mask_blur"].value == 9
+    assert values["txt2img_width"].value != 640
 
 
 def test_the_page_stays_small_enough_to_load_at_once(handlers: Handlers) -> None:
