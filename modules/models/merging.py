@@ -77,16 +77,18 @@ def _merge_bfloat16(out: torch.Tensor, original: torch.Tensor, factors: Factors)
     """All in one matrix product, whose sum over the weight is in float32 and rounded once.
 
     Each factor goes in as the sum of the bfloat16 matrices that have all its bits; of the products of two such parts
-    those are left out that lie below float32's last bit.
+    those are left out that lie below float32's last bit. A gain that all share is applied to the float32 sum.
     """
     if original is not out:
         out.copy_(original)
     if not factors:
         return
+    gains = {gain for _, _, gain in factors}
+    common = gains.pop() if len(gains) == 1 else None
     ups: list[torch.Tensor] = []
     downs: list[torch.Tensor] = []
     for up, down, gain in factors:
-        up_parts, down_parts = _parts(up.float() * gain), _parts(down)
+        up_parts, down_parts = _parts(up if common is not None else up.float() * gain), _parts(down)
         for first, up_part in enumerate(up_parts):
             for down_part in down_parts[: 3 - first]:
                 ups.append(up_part)
@@ -94,15 +96,17 @@ def _merge_bfloat16(out: torch.Tensor, original: torch.Tensor, factors: Factors)
     padding = -sum(down.shape[0] for down in downs) % DEPTH
     ups.append(ups[0].new_zeros((len(out), padding)))
     downs.append(downs[0].new_zeros((padding, downs[0].shape[1])))
-    out.view(len(out), -1).addmm_(torch.cat(ups, dim=1), torch.cat(downs))
+    alpha = 1.0 if common is None else common
+    out.view(len(out), -1).addmm_(torch.cat(ups, dim=1), torch.cat(downs), alpha=alpha)
 
 
 def _parts(matrix: torch.Tensor) -> list[torch.Tensor]:
     """bfloat16 matrices whose sum it is, the coarsest first."""
-    parts = [matrix.bfloat16()]
+    rest = matrix.to(torch.float32, copy=True)
+    parts = [rest.bfloat16()]
     for _ in range(1, PARTS.get(matrix.dtype, 3)):
-        matrix = matrix - parts[-1]
-        parts.append(matrix.bfloat16())
+        rest -= parts[-1]
+        parts.append(rest.bfloat16())
     return parts
 
 
