@@ -20,7 +20,8 @@ from modules.images import (
 
 MARK = Mark(job_id="a" * 32, index=3, seed=2**64 - 1, infotext="ein Käfer 🪲\nSteps: 4", width=8, height=8, kind="mask")
 PICTURE = Image.new("RGB", (8, 8), "teal")
-FORMATS = ["png", "jpg", "webp", pytest.param("avif", marks=pytest.mark.skipif(not features.check("avif"), reason=""))]
+NO_AVIF = pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+FORMATS = ["png", "jpg", "webp", pytest.param("avif", marks=NO_AVIF)]
 
 
 def save(folder: Path, format: str = "png", mark: Mark | None = MARK) -> Path:
