@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CUDA_INDEX = "https://download.pytorch.org/whl/cu130"
 MENDED = "TAGBRUSH_MENDED"
 """The variable that tells a start that it comes after a repair."""
+SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+"""Tests run on all cores, those of a file on one, since they share what is slow to make; `-n 0` runs them in turn."""
 
 
 class SetupError(Exception):
@@ -310,7 +312,7 @@ def main(arguments: Sequence[str]) -> int:
         say("\nStopped. Start again to go on.")
         return 130
     if is_test:
-        return run(environment.python, ["-m", "pytest", "--rootdir", str(ROOT), *arguments[1:]])
+        return run(environment.python, ["-m", "pytest", "--rootdir", str(ROOT), *SIDE_BY_SIDE, *arguments[1:]])
     if Path(sys.prefix).resolve() != environment.folder.resolve():
         return run(environment.python, [str(ROOT / "webui.py"), *arguments])
     try:
