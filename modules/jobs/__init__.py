@@ -18,12 +18,14 @@ from .schema import (
 )
 from .store import JobStore
 from .supervisor import SavedFiles, Supervisor
+from .worker import Exit, Receive, Spawn, Worker
 
 __all__ = [
     "ErrorKind",
     "Event",
     "EventBus",
     "EventKind",
+    "Exit",
     "Job",
     "JobState",
     "JobStore",
@@ -33,9 +35,12 @@ __all__ = [
     "Picture",
     "Progress",
     "QueueBlocked",
+    "Receive",
     "SavedFiles",
+    "Spawn",
     "Supervisor",
     "UnknownJob",
+    "Worker",
     "WorkerLink",
     "WorkerState",
     "WorkerStatus",

@@ -9,56 +9,22 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import signal
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from .messages import FrameError, Message, encode, read
+from .worker import Exit, Receive
 
 log = logging.getLogger("tagbrush.worker")
 
 _SECONDS_TO_DIE = 5.0
 _REMEMBERED_LINES = 40
 _NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows, where a server without a console would open one
-
-_WINDOWS_CODES = {
-    0xC0000005: "access violation",
-    0xC0000017: "out of memory",
-    0xC00000FD: "stack overflow",
-    0xC000013A: "stopped by Ctrl+C",
-    0xC0000374: "heap corruption",
-    0xC0000409: "stack buffer overrun",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a worker ended: its exit code (negative: the signal that killed it) and the last lines it printed."""
-
-    code: int
-    printed: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """For a person, to follow "the worker process"."""
-        if self.code < 0:
-            return f"was killed by signal {-self.code} ({_signal_name(-self.code)})"
-        known = _WINDOWS_CODES.get(self.code)
-        if known:
-            return f"crashed with code 0x{self.code:08X} ({known})"
-        return f"ended with exit code {self.code}"
-
-    @property
-    def looks_like_out_of_memory(self) -> bool:
-        return self.code in (-9, 137, 0xC0000017)
-
-
-Receive = Callable[["WorkerProcess", Message | Exit], None]
 
 
 class WorkerProcess:
@@ -150,10 +116,3 @@ class WorkerProcess:
 def _stream(pipe: object) -> BinaryIO:
     assert pipe is not None
     return pipe  # type: ignore[return-value]
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

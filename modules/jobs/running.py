@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 
 from .messages import Run, StepDone
-from .process import Exit
 from .schema import Job, JobState, Progress
+from .worker import Exit
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ from .messages import (
     StepDone,
     Unusable,
 )
-from .process import Exit, WorkerProcess
+from .process import WorkerProcess
 from .process import log as worker_log
 from .running import Running, describe, explain_failure
 from .schema import (
@@ -59,6 +59,7 @@ from .schema import (
     WorkerStatus,
 )
 from .store import JobStore
+from .worker import Exit, Worker
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Supervisor:
         self._patience = patience or Patience()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="supervisor", daemon=True)
-        self._process: WorkerProcess | None = None
+        self._process: Worker | None = None
         self._running: Running | None = None
         self._health = Health(self._patience)
         self._restart_at = math.inf
@@ -186,10 +187,10 @@ class Supervisor:
         if now >= self._restart_at:
             self._spawn()
 
-    def _receive(self, process: WorkerProcess, what: Message | Exit) -> None:
+    def _receive(self, process: Worker, what: Message | Exit) -> None:
         self._inbox.put(partial(self._on_word, process, what))
 
-    def _on_word(self, process: WorkerProcess, what: Message | Exit) -> None:
+    def _on_word(self, process: Worker, what: Message | Exit) -> None:
         if process is self._process:
             self._on(what)
 

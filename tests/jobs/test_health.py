@@ -6,8 +6,8 @@ import pytest
 
 from modules.jobs import Patience
 from modules.jobs.health import Health
-from modules.jobs.process import Exit
 from modules.jobs.running import explain_failure
+from modules.jobs.worker import Exit
 
 
 def test_the_wait_doubles_up_to_its_limit_and_starts_over_after_a_finished_job() -> None:
