@@ -222,6 +222,7 @@ def test_another_familys_lora_names_both(
 
 
 def test_words_bundled_for_sdxl_have_vectors_for_both_encoders(model_of: Load, tmp_path: Path) -> None:
+    # D045
     """D045: `bundle_emb.<word>.clip_l` and `.clip_g`."""
     path = lora(tmp_path / "pivotal.safetensors", **{name: shape for name, (shape, _) in SDXL_LAYERS.items()})
     words = {f"bundle_emb.my word.{part}": torch.randn(3, width) for part, width in (("clip_l", 32), ("clip_g", 64))}

@@ -40,6 +40,7 @@ def saved(path: Path, content: Any) -> Path:
 def test_the_unet_answers_as_the_references(
     case: dict[str, Any], model: Model, golden: Callable[..., torch.Tensor], predict: Callable[[], torch.Tensor]
 ) -> None:
+    # D051, D052
     """P054, D050, D051, D052"""
     uses = zip(case["names"], case["multipliers"], strict=True)
     patches = [patch for name, strength in uses for patch in hypernetwork(name).patches(model, strength)]

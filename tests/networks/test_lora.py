@@ -235,6 +235,7 @@ def test_a_lora_no_longer_needs_its_file(model: Model, tmp_path: Path) -> None:
 
 
 def test_bundled_embeddings_work_as_words(model: Model, golden: Callable[..., torch.Tensor]) -> None:
+    # D045
     """D045, P092"""
     words = {word.name: word.fitted(model) for word in load_lora(FOLDER / "bundle.safetensors").embeddings}
     prompt = parse_prompt("a bundledti and bundled2", steps=20)
