@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from modules.api import AskPassword, Hosts, OwnPagesOnly, Services, TellTime, include_routes, install_error_handlers
 
+from .docs import mount_docs
 from .page import Mount, PageGate, mount_assets
 
 LONGEST_QUIET = 10.0
@@ -38,7 +39,7 @@ def create_app(
         async with _running(services, gate):
             yield
 
-    app = FastAPI(title="Tagbrush", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="Tagbrush", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     install_error_handlers(app)
     if tuple(logins):
@@ -46,8 +47,10 @@ def create_app(
     app.add_middleware(TellTime)
     app.add_middleware(OwnPagesOnly, hosts=hosts or Hosts.loopback())
     include_routes(app)
+    mount_docs(app)
     mount_assets(app)
-    app.mount("/", gate, name="page")
+    # Not a mount: that would take a known path with an unknown method, which is 405, for one of the page.
+    app.router.default = gate
     return app
 
 

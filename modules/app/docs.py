@@ -1,0 +1,34 @@
+"""The API's documentation at /docs: Swagger UI out of an installed package, so that it works without a network."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse
+
+from .page import Assets
+
+FILES = "/tagbrush/docs"
+PARAMETERS = {"deepLinking": True, "defaultModelsExpandDepth": 0, "filter": True, "displayRequestDuration": True}
+
+
+def mount_docs(app: FastAPI) -> None:
+    """Serve the documentation of `app` and what it is shown with."""
+    assert app.openapi_url is not None, "there is nothing to document"
+    openapi_url = app.openapi_url
+
+    def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=openapi_url,
+            title=f"{app.title} API",
+            swagger_js_url=f"{FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{FILES}/swagger-ui.css",
+            swagger_favicon_url="/tagbrush/assets/css/brush.svg",
+            swagger_ui_parameters=PARAMETERS,
+        )
+
+    app.add_api_route("/docs", docs, include_in_schema=False)
+    app.mount(FILES, Assets(directory=Path(str(resources.files("fastapi_swagger") / "resources"))), name="docs")
