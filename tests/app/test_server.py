@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
@@ -34,6 +35,26 @@ def test_a_port_that_was_asked_for_does_not(taken: int) -> None:
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(PortTaken, match=r"192\.0\.2\.1"):
         bind("192.0.2.1", None, 7860)
+
+
+def test_small_answers_leave_at_once() -> None:
+    """Held back until the client confirms the packet before, each would take 40 ms."""
+    without_delay: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        without_delay.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def meet(listener: socket.socket) -> None:
+        async with await asyncio.start_server(answer, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            await reader.read()
+            writer.close()
+
+    with bind("127.0.0.1", None, 50_000) as listener:
+        asyncio.run(meet(listener))
+    assert len(without_delay) == 1
+    assert without_delay[0] != 0
 
 
 def test_a_taken_port_is_told_and_ends_the_program(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
