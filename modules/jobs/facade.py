@@ -120,7 +120,7 @@ class Jobs:
         return job
 
     def _stop(self, job_id: str, state: JobState) -> Job:
-        job = self._store.cancel_queued(job_id)
+        job = self._store.stop(job_id, state)
         if job.state is JobState.RUNNING:
             self._worker.stop_job(job_id, state)
         self._tell_queue()

@@ -146,12 +146,25 @@ class JobStore:
             )
             return self._told(row["id"], events)
 
+    def count_attempt(self, job_id: str, attempts: int) -> Job:
+        """The running job, a part of which was started for the `attempts`-th time."""
+        with self._transaction() as events:
+            changed = self._db.execute(
+                "UPDATE jobs SET attempts = ? WHERE id = ? AND state = 'running' AND attempts < ?",
+                (attempts, job_id, attempts),
+            ).rowcount
+            return self._told(job_id, events) if changed else self.get(job_id)
+
     def requeue(self, job_id: str, *, forgive: bool = False) -> Job:
-        """The running job, queued again at its old place; `forgive` takes the attempt off its account."""
+        """The running job, queued again at its old place, or over where someone asked for its end.
+
+        `forgive` takes the attempt off its account.
+        """
         with self._transaction() as events:
             self._db.execute(
-                "UPDATE jobs SET state = 'queued', attempts = MAX(0, attempts - ?) WHERE id = ? AND state = 'running'",
-                (int(forgive), job_id),
+                "UPDATE jobs SET state = COALESCE(wanted, 'queued'), finished = CASE WHEN wanted IS NULL THEN NULL "
+                "ELSE ? END, attempts = MAX(0, attempts - ?) WHERE id = ? AND state = 'running'",
+                (self._clock(), int(forgive), job_id),
             )
             return self._told(job_id, events)
 
@@ -165,13 +178,20 @@ class JobStore:
             ).rowcount
             return self._told(job_id, events) if changed else self.get(job_id)
 
-    def cancel_queued(self, job_id: str) -> Job:
-        """The job, cancelled if it was still waiting; otherwise as it is. Raises UnknownJob."""
+    def stop(self, job_id: str, wanted: JobState = JobState.CANCELLED) -> Job:
+        """The job, cancelled if it was still waiting. Raises UnknownJob.
+
+        Of a running one it is noted, the first time, in which state it shall end: that holds even if the server dies
+        before its worker has stopped.
+        """
         with self._transaction() as events:
             changed = self._db.execute(
                 "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state = 'queued'",
                 (self._clock(), job_id),
             ).rowcount
+            self._db.execute(
+                "UPDATE jobs SET wanted = COALESCE(wanted, ?) WHERE id = ? AND state = 'running'", (wanted, job_id)
+            )
             return self._told(job_id, events) if changed else self.get(job_id)
 
     def add_notice(self, job_id: str, text: str) -> None:
@@ -184,11 +204,15 @@ class JobStore:
             self._record(events, "notice", {"job_id": job_id, "text": text}, job_id)
 
     def add_picture(self, picture: Picture, then: Callable[[], None] = lambda: None) -> None:
-        """Note a finished picture; one made again in a retry replaces its forerunner.
+        """Note a finished picture; one made again in a retry replaces its forerunner, one told twice is told once.
 
         `then` is called once that is on disk, before anyone can see the picture.
         """
         with self._transaction(then) as events:
+            known = "SELECT 1 FROM pictures WHERE job_id = ? AND number = ? AND path = ? AND infotext = ?"
+            told = (picture.job_id, picture.index, str(picture.path), picture.infotext)
+            if self._db.execute(known, told).fetchone():
+                return
             self._db.execute(
                 "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -278,14 +302,14 @@ class JobStore:
     def recover(self, *, attempts: int) -> tuple[Job, ...]:
         """Jobs found running at start, put back into the queue, or failed when `attempts` are used up.
 
-        An attempt that brought a picture is not counted: such a job comes to its end, however often the server does.
+        Those whose end was asked for are over. An attempt that brought a picture is not counted: such a job comes to its end, however often the server does.
         """
         with self._lock:
             return tuple(self._recover(job, attempts) for job in self.running())
 
     def _recover(self, job: Job, attempts: int) -> Job:
         has_come_on = self._has_come_on(job.id)
-        if has_come_on or job.attempts < attempts:
+        if has_come_on or job.attempts < attempts or self._is_to_end(job.id):
             return self.requeue(job.id, forgive=has_come_on)
         return self.finish(
             job.id,
@@ -298,6 +322,11 @@ class JobStore:
     def _has_come_on(self, job_id: str) -> bool:
         """Whether the last attempt brought a picture."""
         query = "SELECT 1 FROM jobs JOIN pictures ON job_id = id WHERE id = ? AND pictures.created >= jobs.resumed"
+        return self._db.execute(query, (job_id,)).fetchone() is not None
+
+    def _is_to_end(self, job_id: str) -> bool:
+        """Whether someone asked for the end of the running job."""
+        query = "SELECT 1 FROM jobs WHERE id = ? AND wanted IS NOT NULL"
         return self._db.execute(query, (job_id,)).fetchone() is not None
 
     def prune(self, *, unused_inputs_before: float) -> None:

@@ -14,7 +14,7 @@ from modules.params import BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequ
 
 from .schema import Event, Job, JobState, Picture
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -32,7 +32,8 @@ CREATE TABLE jobs (
     notices     TEXT NOT NULL DEFAULT '[]',
     key         TEXT UNIQUE,
     error_kind  TEXT,
-    resumed     REAL
+    resumed     REAL,
+    wanted      TEXT
 );
 CREATE INDEX jobs_by_state ON jobs (state, rank);
 CREATE TABLE pictures (
@@ -69,6 +70,7 @@ CREATE TABLE settings (
 _UPGRADES: Mapping[int, str] = {
     1: "ALTER TABLE pictures ADD COLUMN kind TEXT NOT NULL DEFAULT 'picture';",
     2: "ALTER TABLE jobs ADD COLUMN error_kind TEXT; ALTER TABLE jobs ADD COLUMN resumed REAL;",
+    3: "ALTER TABLE jobs ADD COLUMN wanted TEXT;",
 }
 """What makes a file of the version into one of the next."""
 

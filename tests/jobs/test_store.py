@@ -82,7 +82,7 @@ def test_a_job_that_is_over_stays_as_it_is(store: JobStore) -> None:
     job = add(store)
     over = store.finish(job.id, JobState.CANCELLED)
     assert store.finish(job.id, JobState.DONE) == over
-    assert store.cancel_queued(job.id) == over
+    assert store.stop(job.id, JobState.INTERRUPTED) == over
     assert store.start_next() is None
 
 
@@ -111,6 +111,54 @@ def test_an_attempt_that_brought_a_picture_is_not_counted_when_the_server_stops(
         store.start_next()
         assert [found.state for found in store.recover(attempts=2)] == [state]
     assert store.get(job.id).error_kind == "worker"
+
+
+def test_the_end_that_was_asked_for_comes_though_the_server_died_before(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "queue.db")
+    jobs = [add(store) for _ in range(3)]
+    for _ in jobs:
+        store.start_next()
+    store.add_picture(picture(jobs[0]))
+    assert store.stop(jobs[0].id, JobState.INTERRUPTED).state is JobState.RUNNING
+    store.stop(jobs[1].id, JobState.CANCELLED)
+    store.stop(jobs[1].id, JobState.INTERRUPTED)
+    store.close()
+    again = JobStore(tmp_path / "queue.db")
+    states = [JobState.INTERRUPTED, JobState.CANCELLED, JobState.QUEUED]
+    assert [job.state for job in again.recover(attempts=2)] == states
+    over = again.get(jobs[0].id)
+    assert over.finished
+    assert len(over.pictures) == 1
+    assert again.queue() == (jobs[2].id,)
+    assert again.get(jobs[2].id).finished is None
+
+
+def test_the_end_that_was_asked_for_comes_though_all_attempts_are_used_up(store: JobStore) -> None:
+    job = add(store)
+    store.start_next()
+    store.stop(job.id, JobState.CANCELLED)
+    assert [found.state for found in store.recover(attempts=1)] == [JobState.CANCELLED]
+
+
+def test_a_picture_told_twice_is_announced_once(store: JobStore) -> None:
+    job = add(store)
+    events: list[Event] = []
+    store.announce = events.append
+    store.add_picture(picture(job))
+    store.add_picture(picture(job))
+    store.add_picture(picture(job, path=Path("b.png")))
+    assert [event.kind for event in events] == ["picture", "picture"]
+    assert [made.path for made in store.get(job.id).pictures] == [Path("b.png")]
+
+
+def test_a_part_started_again_is_counted_once(store: JobStore) -> None:
+    job = add(store)
+    store.start_next()
+    assert store.count_attempt(job.id, 2).attempts == 2
+    last = store.last_event_id()
+    assert store.count_attempt(job.id, 2).attempts == 2
+    assert store.count_attempt(job.id, 1).attempts == 2
+    assert store.last_event_id() == last
 
 
 def fill_disk(store: JobStore) -> None:
@@ -255,6 +303,7 @@ def test_a_broken_or_newer_file_is_refused_and_left_alone(tmp_path: Path) -> Non
 OLDER: Mapping[int, tuple[str, ...]] = {
     1: ("ALTER TABLE pictures DROP COLUMN kind",),
     2: ("ALTER TABLE jobs DROP COLUMN error_kind", "ALTER TABLE jobs DROP COLUMN resumed"),
+    3: ("ALTER TABLE jobs DROP COLUMN wanted",),
 }
 """What makes a file of the next version into one of this."""
 
