@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 from modules.params import (
     BadRequest,
+    Frozen,
     Img2ImgRequest,
     Settings,
     TagbrushError,
     Txt2ImgRequest,
+    check_job_options,
+    check_limits,
     is_decided_from,
     with_seed,
 )
@@ -63,10 +66,17 @@ class WorkerLink(Protocol):
 class Jobs:
     """The queue as its users see it; every method may be called from any thread."""
 
-    def __init__(self, store: JobStore, bus: EventBus, worker: WorkerLink, base: Settings | None = None) -> None:
-        """`base` are the settings where nobody has changed any."""
+    def __init__(
+        self,
+        store: JobStore,
+        bus: EventBus,
+        worker: WorkerLink,
+        base: Settings | None = None,
+        frozen: Frozen | None = None,
+    ) -> None:
+        """`base` are the settings where nobody has changed any; those in `frozen` nobody can change."""
         self._store, self._bus, self._worker = store, bus, worker
-        self._base = base or Settings()
+        self._base, self._frozen = base or Settings(), frozen or Frozen()
         self._submitting = threading.Lock()
         self._draw = random.SystemRandom().randrange
 
@@ -87,13 +97,18 @@ class Jobs:
         """A new job at the end of the queue, its seed drawn and its settings fixed.
 
         The same idempotency `key` gives the job that it gave before. Raises UnknownName or BadRequest for
-        `override_settings` that do not fit, for a key used with another request, and for unknown inputs.
+        `override_settings` that do not fit, for a key used with another request, and for unknown inputs; TooMuch for a
+        job beyond the limits that hold.
         """
         with self._submitting:
             earlier = self._store.with_key(key) if key else None
             if earlier is not None:
                 return _same(earlier, request)
-            effective = (settings or self.settings()).requested(request.override_settings)
+            current = settings or self.settings()
+            effective = current.requested(request.override_settings)
+            self._frozen.check(current, effective)
+            check_job_options(current, effective)
+            check_limits(request, current)
             job = self._store.add(with_seed(request, self._draw), effective, key)
         self._tell_queue()
         self._worker.wake()
@@ -213,7 +228,9 @@ class Jobs:
 
     def change_settings(self, changes: Mapping[str, Any]) -> Settings:
         """The settings with these changes, stored. Raises UnknownName or BadRequest, and then stores nothing."""
-        settings = self.settings().requested(changes)
+        current = self.settings()
+        settings = current.requested(changes)
+        self._frozen.check(current, settings)
         self._store.save_settings({name: getattr(settings, name) for name in changes})
         self._worker.preload(settings)
         if "sd_model_checkpoint" in changes:

@@ -6,6 +6,7 @@ from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
 from .imported import ImportedDefaults, ImportedOptions, read_config, read_ui_config
 from .infotext import Infotext, format_infotext, listed_name, parse_infotext, quote, split_sizes, unquote
+from .limits import TooMuch, check_limits, check_pixels
 from .native import DEFAULT_CFG, NATIVE_SIZES, native_size
 from .overrides import describe_overrides, read_overrides
 from .paste import Pasted, request_from_info, request_from_infotext, sampler_and_schedule
@@ -21,6 +22,8 @@ from .requests import (
     with_seed,
 )
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
+from .sections import Frozen, check_job_options, section_of
+from .setting_groups import LimitSettings
 from .settings import Settings, explain
 from .sizes import LARGEST_SIDE, LATENT_PIXELS, OLD_SIDE, HiresSize, hires_size, old_first_pass
 from .upscalers import HIRES_UPSCALERS, LATENT_UPSCALERS, PIXEL_UPSCALERS, Interpolation
@@ -43,6 +46,7 @@ __all__ = [
     "SCHEDULES",
     "BadFile",
     "BadRequest",
+    "Frozen",
     "Group",
     "HiresSize",
     "Img2ImgRequest",
@@ -50,6 +54,7 @@ __all__ = [
     "ImportedOptions",
     "Infotext",
     "Interpolation",
+    "LimitSettings",
     "Param",
     "Pasted",
     "Request",
@@ -57,9 +62,13 @@ __all__ = [
     "ScheduleInfo",
     "Settings",
     "TagbrushError",
+    "TooMuch",
     "Txt2ImgRequest",
     "UnknownName",
     "check_inputs",
+    "check_job_options",
+    "check_limits",
+    "check_pixels",
     "complete",
     "describe_overrides",
     "explain",
@@ -84,6 +93,7 @@ __all__ = [
     "request_from_info",
     "request_from_infotext",
     "sampler_and_schedule",
+    "section_of",
     "split_sizes",
     "unquote",
     "with_seed",

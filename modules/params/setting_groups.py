@@ -207,3 +207,15 @@ class PageSettings(Group):
         1, "Live preview every N steps", ge=-1, le=1000, ui=(-1, 32, 1), help="-1 shows a picture only when it is done"
     )
     send_seed: bool = param(True, "Send seed when sending a picture to another tab")
+
+
+class LimitSettings(Group):
+    """How much one job may ask of the machine; the defaults leave a card of 24 GB room for all that it can do."""
+
+    max_steps: int = param(5_000, "Most steps of a pass", ge=1, le=10_000, ui=(1, 1_000, 1))
+    max_megapixels: float = param(36.0, "Largest picture, megapixels", ge=0.01, le=70, ui=(1, 70, 1))
+    max_batch_megapixels: float = param(
+        72.0, "Largest batch, megapixels of its pictures together", ge=0.01, le=10_000, ui=(1, 200, 1)
+    )
+    max_pictures: int = param(2_000, "Most pictures of a job", ge=1, le=1_280_000, ui=(1, 10_000, 1))
+    max_prompt_length: int = param(100_000, "Longest prompt, characters", ge=1, le=1_000_000, ui=(100, 100_000, 100))

@@ -17,6 +17,7 @@ from .setting_groups import (
     GuidanceSettings,
     HiresSettings,
     Img2ImgSettings,
+    LimitSettings,
     ModelSettings,
     PageSettings,
     PromptSettings,
@@ -27,6 +28,7 @@ from .setting_groups import (
 
 
 class Settings(
+    LimitSettings,
     PageSettings,
     SavingSettings,
     SdxlSettings,

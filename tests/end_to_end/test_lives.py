@@ -87,7 +87,7 @@ def test_a_job_whose_worker_is_killed_is_done_on_a_new_one(shared: Program) -> N
 
 @pytest.mark.slow
 def test_a_job_that_kills_every_worker_fails_and_the_next_one_is_done(shared: Program) -> None:
-    poison = shared.submit("poison", steps=10_000)
+    poison = shared.submit("poison", steps=5000)
     next_one = shared.submit("a cat", seed=8)
     for attempt in (1, 2):
         shared.until(lambda attempt=attempt: shared.job(poison)["attempts"] == attempt or None)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from modules.jobs import JobState, remove_unsaved
-from modules.params import BadRequest, Txt2ImgRequest, UnknownName
+from modules.jobs import Jobs, JobState, remove_unsaved
+from modules.params import BadRequest, Frozen, TooMuch, Txt2ImgRequest, UnknownName
 
 from .conftest import MakeBench
 
@@ -37,6 +37,30 @@ def test_wrong_overrides_and_settings_are_refused_and_change_nothing(make_bench:
         jobs.change_settings({"emphasis": "None", "CLIP_stop_at_last_layers": 99})
     assert not jobs.list()
     assert jobs.settings().emphasis == "Original"
+
+
+def test_a_job_beyond_a_limit_never_reaches_the_queue(make_bench: MakeBench) -> None:
+    jobs = make_bench(start=False).jobs
+    jobs.change_settings({"max_steps": 20})
+    jobs.submit(Txt2ImgRequest(steps=20))
+    with pytest.raises(TooMuch, match="21 steps"):
+        jobs.submit(Txt2ImgRequest(steps=21))
+    with pytest.raises(BadRequest, match="a limit holds for every job"):
+        jobs.submit(Txt2ImgRequest(steps=21, override_settings={"max_steps": 21}))
+    assert len(jobs.list()) == 1
+
+
+def test_a_frozen_option_is_changed_neither_for_good_nor_for_one_job(make_bench: MakeBench) -> None:  # F001
+    bench = make_bench(start=False)
+    jobs = Jobs(bench.store, bench.bus, bench.supervisor, frozen=Frozen.of(sections=["sd"], limits=True))
+    for change in ({"CLIP_stop_at_last_layers": 2}, {"max_pictures": 10_000}):
+        with pytest.raises(BadRequest, match="it is frozen"):
+            jobs.change_settings({"samples_format": "jpg", **change})
+    with pytest.raises(BadRequest, match="it is frozen"):
+        jobs.submit(Txt2ImgRequest(override_settings={"emphasis": "None"}))
+    assert jobs.settings().samples_format == "png"
+    assert jobs.change_settings({"samples_format": "jpg", "emphasis": "Original"}).samples_format == "jpg"
+    assert not jobs.list()
 
 
 def test_the_same_key_gives_the_same_job(make_bench: MakeBench) -> None:
