@@ -10,12 +10,16 @@ from modules.catalogue import Folders
 
 
 class EngineConfig(BaseModel):
-    """Where the files are and what to compute on; `device` is auto, cpu, cuda, mps or xpu, or one by number: cuda:1."""
+    """Where the files are and what to compute on; `device` is auto, cpu, cuda, mps or xpu, or one by number: cuda:1.
+
+    With `asks_for_files`, the folders may hold mere places of files, whose contents are brought when they are needed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folders: Folders
     device: str = "auto"
+    asks_for_files: bool = False
 
 
 def worker_command(config: EngineConfig) -> list[str]:

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from modules.jobs.messages import FrameError, FullSpeed, Interrupt, Message, Run, Skip, encode, read
+from modules.jobs.messages import FrameError, FullSpeed, Here, Interrupt, Message, Run, Skip, encode, read
 
 
 @dataclass(slots=True)
@@ -27,11 +27,15 @@ class Control:
 
 @dataclass(slots=True)
 class Pipes:
-    """Messages to and from the server; `controls` holds what is asked of each job that was handed out."""
+    """Messages to and from the server.
+
+    `controls` holds what is asked of each job that was handed out, `answers` what a Need was answered.
+    """
 
     reading: BinaryIO
     writing: BinaryIO
     full_speed: threading.Event = field(default_factory=threading.Event)
+    answers: queue.SimpleQueue[Here] = field(default_factory=queue.SimpleQueue)
     _inbox: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _controls: dict[str, Control] = field(default_factory=dict)
     _speaking: threading.Lock = field(default_factory=threading.Lock)
@@ -88,6 +92,8 @@ class Pipes:
                 control.interrupted = True
             elif control is not None:
                 control.skipped = True
+        elif isinstance(message, Here):
+            self.answers.put(message)
         elif not isinstance(message, FullSpeed):
             self._inbox.put(message)
 

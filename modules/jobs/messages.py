@@ -42,12 +42,16 @@ class Input(Message):
 
 
 class Run(Message):
-    """Make these pictures; those in `made` exist already from an earlier attempt."""
+    """Make these pictures; those in `made` exist already from an earlier attempt.
+
+    Of a job that several workers share, `only` are the numbers of the pictures that are this one's.
+    """
 
     job_id: str
     request: Mapping[str, Any]
     settings: Mapping[str, Any]
     made: tuple[int, ...] = ()
+    only: tuple[int, ...] | None = None
 
 
 class Interrupt(Message):
@@ -76,6 +80,13 @@ class Refresh(Message):
 
 class FullSpeed(Message):
     """The page has loaded: stop holding back."""
+
+
+class Here(Message):
+    """The files of the worker's Need of this number lie where it looks for them, unless `error` says why not."""
+
+    number: int
+    error: str = ""
 
 
 # From the worker to the server.
@@ -161,6 +172,13 @@ class Logged(Message):
     text: str
 
 
+class Need(Message):
+    """Without these files, by path, the plan in hand cannot be made; said by a worker with another disk than ours."""
+
+    number: int
+    files: tuple[str, ...]
+
+
 class Unusable(Message):
     """The worker cannot work at all (a device that is not there); it ends after saying so."""
 
@@ -177,6 +195,7 @@ _KINDS: Mapping[str, type[Message]] = {
         Preload,
         Refresh,
         FullSpeed,
+        Here,
         Starting,
         Ready,
         Loading,
@@ -187,6 +206,7 @@ _KINDS: Mapping[str, type[Message]] = {
         Done,
         Failed,
         Logged,
+        Need,
         Unusable,
     )
 }
