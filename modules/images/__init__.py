@@ -4,7 +4,7 @@
 """
 
 from .decode import MAX_BYTES, BadPicture, decode_base64, decode_picture, flattened, open_picture, whole_picture
-from .files import DiskFull, SaveFailed, marked_pictures, remove_unfinished, save_picture
+from .files import DiskFull, SaveFailed, marked_pictures, remove_unfinished, save_encoded, save_picture
 from .grid import grid
 from .marks import Mark, read_mark, remove_mark
 from .metadata import PictureText, encode, read_metadata
@@ -37,6 +37,7 @@ __all__ = [
     "remove_mark",
     "remove_unfinished",
     "resize_image",
+    "save_encoded",
     "save_picture",
     "thumbnail",
     "whole_picture",

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -57,6 +57,13 @@ def save_picture(
     killed meanwhile leaves the whole file, or one that `remove_unfinished` finds. Raises SaveFailed.
     """
     data, suffix = encode(image, infotext, format=format, quality=quality)
+    return save_encoded(data, suffix, folder, seed=seed, day=day, mark=mark)
+
+
+def save_encoded(
+    data: bytes, suffix: str, folder: Path, *, seed: int, day: date | None = None, mark: Mark | None = None
+) -> Path:
+    """As `save_picture`, of the bytes of a picture's file; `suffix` is their format's: ".png". Raises SaveFailed."""
     target = folder / day.isoformat() if day else folder
     owner = _owner(mark.job_id, mark.index) if mark else f"{os.getpid()}-{threading.get_ident()}"
     temporary = target / f".{owner}.tmp"
@@ -94,15 +101,33 @@ def marked_pictures(folder: Path, job_id: str, since: float) -> Iterator[tuple[P
             yield path, mark
 
 
-def remove_unfinished(folder: Path, job_id: str) -> None:
-    """Nothing, once no half-written file of the job is in the folder. Nobody may work on it. Raises OSError."""
+def remove_unfinished(folder: Path, job_id: str, numbers: Collection[int] | None = None) -> None:
+    """Nothing, once no half-written file of the job's pictures of these numbers (None: of all) is in the folder.
+
+    Nobody may work on those pictures. Raises OSError.
+    """
     with os.scandir(folder) as entries:
         hidden = [Path(entry.path) for entry in entries if entry.name.startswith(".")]
-    mine = _owner(job_id, "")
     for path in hidden:
-        is_temporary = path.suffix == ".tmp" and path.name.startswith(f".{mine}")
-        if is_temporary or (_RESERVED.fullmatch(path.name) and path.read_text("utf-8", "replace").startswith(mine)):
+        number = _number_of(job_id, _owner_of(path))
+        if number is not None and (numbers is None or number in numbers):
             path.unlink(missing_ok=True)
+
+
+def _owner_of(path: Path) -> str:
+    """Whose half-written file or reservation this is; empty where another program finished it just now."""
+    if path.suffix == ".tmp":
+        return path.stem.removeprefix(".")
+    try:
+        return path.read_text("utf-8", "replace") if _RESERVED.fullmatch(path.name) else ""
+    except FileNotFoundError:
+        return ""
+
+
+def _number_of(job_id: str, owner: str) -> int | None:
+    """The number of the job's picture that has this owner; None where it is of another job."""
+    before, _, number = owner.rpartition("-")
+    return int(number) if before == job_id and number.isdecimal() else None
 
 
 def _owner(job_id: str, index: object) -> str:
