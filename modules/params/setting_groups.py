@@ -197,6 +197,10 @@ class SavingSettings(Group):
     save_incomplete_images: bool = param(False, "Save interrupted pictures")
     samples_format: str = param("png", "File format for pictures", choices=("png", "jpg", "webp", "avif"))
     jpeg_quality: int = param(80, "Quality for JPEG, WebP and AVIF", ge=1, le=100, ui=(1, 100, 1))
+    return_grid: bool = param(True, "Show a grid before the pictures of a batch")
+    n_rows: int = param(
+        -1, "Rows of a grid", ge=-1, le=1_000, ui=(-1, 16, 1), help="-1: as many as columns; 0: one for each of a batch"
+    )
     outdir_txt2img_samples: str = param("outputs/txt2img-images", "Folder for txt2img pictures")
     outdir_img2img_samples: str = param("outputs/img2img-images", "Folder for img2img pictures")
 
