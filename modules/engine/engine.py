@@ -23,7 +23,7 @@ from . import memory
 from .checkpoints import Checkpoints
 from .config import EngineConfig
 from .device import choose_device, describe
-from .owed import lacking_besides
+from .owed import not_to_make
 from .pipes import Control, Pipes
 from .report import Report
 
@@ -128,8 +128,9 @@ class Engine:
         styles = self._named_styles(request.styles, report)
         decide = partial(plan, request, settings, self.catalogue, self.tokenizer, styles=styles)
         decided = decide(skip_indices=job.made)
-        if lacking := lacking_besides(decided, job.made):
-            decided = decide(skip_indices=set(job.made) - lacking)
+        skipped = not_to_make(decided, job.made, job.only)
+        if skipped != frozenset(job.made):
+            decided = decide(skip_indices=skipped)
         generate(decided, self, control, report)
         return report.completed == sum(len(batch.indices) for batch in decided.batches)
 

@@ -1,4 +1,4 @@
-"""What a job that is taken up again still owes."""
+"""What of a job is still to be made, and by this worker."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections.abc import Collection
 from modules.pipeline import Plan
 
 
-def lacking_besides(plan: Plan, made: Collection[int]) -> set[int]:
+def not_to_make(plan: Plan, made: Collection[int], only: Collection[int] | None = None) -> frozenset[int]:
+    """The pictures that are there with all that is shown beside them, or that are not among `only` (None: all)."""
+    others = frozenset() if only is None else frozenset(range(plan.images)) - frozenset(only)
+    return (frozenset(made) - _lacking_besides(plan, made)) | others
+
+
+def _lacking_besides(plan: Plan, made: Collection[int]) -> frozenset[int]:
     """Those of the pictures made that lack a mask or composite to be shown beside them."""
     inpaint = plan.start.inpaint if plan.start else None
     each = inpaint.shows_mask + inpaint.shows_composite if inpaint else 0
-    pictures = {index for index in made if index < plan.images}
-    return {
+    pictures = [index for index in made if index < plan.images]
+    return frozenset(
         index for index in pictures if any(plan.images + each * index + number not in made for number in range(each))
-    }
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -38,21 +38,24 @@ class SavedPictures:
 
     folders: Folders
 
-    def found(self, job: Job) -> Iterator[Picture]:
-        """The job's saved pictures that it has no record of; what it left half-written is removed.
+    def found(self, job: Job, numbers: Collection[int] | None = None) -> Iterator[Picture]:
+        """Those of the job's pictures with these numbers (None: all) that are saved and that it has no record of.
 
-        Only folders of days since the job was started are looked through. Nobody may be working on the job.
+        What was left of them half-written is removed. Only folders of days since the job was started are looked
+        through. Nobody may be working on those pictures; others of the same job may be saved just now.
         """
         known = {picture.index for picture in job.pictures}
         since = (job.started or job.created) - _CLOCK_SLACK
         for folder in self._places(job, since):
             try:
-                remove_unfinished(folder, job.id)
+                remove_unfinished(folder, job.id, numbers)
                 marked = list(marked_pictures(folder, job.id, since))
             except OSError as error:
                 log.warning("Unrecorded pictures in %s cannot be looked for: %s", folder, error)
                 continue
             for path, mark in marked:
+                if numbers is not None and mark.index not in numbers:
+                    continue
                 picture = Picture(path=path, **mark.model_dump())
                 if mark.index in known:
                     self.recorded(picture)

@@ -302,7 +302,8 @@ class JobStore:
     def recover(self, *, attempts: int) -> tuple[Job, ...]:
         """Jobs found running at start, put back into the queue, or failed when `attempts` are used up.
 
-        Those whose end was asked for are over. An attempt that brought a picture is not counted: such a job comes to its end, however often the server does.
+        Those whose end was asked for are over. An attempt that brought a picture is not counted: such a job comes to
+        its end, however often the server does.
         """
         with self._lock:
             return tuple(self._recover(job, attempts) for job in self.running())

@@ -1,6 +1,7 @@
 """Every parameter declared once: requests, settings, infotext, and the names of samplers and schedules."""
 
 from .completion import complete, parse_version
+from .counts import batches, made_together, shown_beside
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
@@ -65,6 +66,7 @@ __all__ = [
     "TooMuch",
     "Txt2ImgRequest",
     "UnknownName",
+    "batches",
     "check_inputs",
     "check_job_options",
     "check_limits",
@@ -78,6 +80,7 @@ __all__ = [
     "hires_size",
     "is_decided_from",
     "listed_name",
+    "made_together",
     "make_request",
     "named_inputs",
     "native_size",
@@ -94,6 +97,7 @@ __all__ = [
     "request_from_infotext",
     "sampler_and_schedule",
     "section_of",
+    "shown_beside",
     "split_sizes",
     "unquote",
     "with_seed",

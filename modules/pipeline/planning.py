@@ -16,6 +16,7 @@ from modules.params import (
     check_inputs,
     find_sampler,
     hires_size,
+    made_together,
 )
 from modules.prompt import Styled, Tokenizer
 
@@ -199,7 +200,7 @@ class Picture:
 
 def _pictures(request: AnyRequest, variation: Variation, first: Told, hires: Told | None) -> list[Picture]:
     """All pictures of a job. Seeds count up; with a variation strength the seed stays and the subseed counts (P003)."""
-    count = _batch_size(request) * request.n_iter
+    count = made_together(request) * request.n_iter
     counts_seeds = not variation.strength
     return [
         Picture(
@@ -267,10 +268,4 @@ def _made_together(request: AnyRequest, first: Stage, hires: Hires | None) -> in
     """How many pictures one batch has at most: one where steps depend on the picture, so that it is the same alone."""
     stages = [first, *([hires.stage] if hires else [])]
     is_adaptive = any(find_sampler(stage.sampler)[0].adaptive for stage in stages)
-    return 1 if is_adaptive else _batch_size(request)
-
-
-def _batch_size(request: AnyRequest) -> int:
-    """How many pictures are made together: one for each picture to start from, if there are several."""
-    count = len(_inits(request))
-    return count if count > 1 else request.batch_size
+    return 1 if is_adaptive else made_together(request)

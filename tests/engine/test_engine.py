@@ -48,10 +48,14 @@ def engine(folders: Folders, ear: Ear) -> Iterator[Engine]:
 
 
 def run(
-    job_id: str = "job", made: tuple[int, ...] = (), settings: dict[str, object] | None = None, **fields: object
+    job_id: str = "job",
+    made: tuple[int, ...] = (),
+    only: tuple[int, ...] | None = None,
+    settings: dict[str, object] | None = None,
+    **fields: object,
 ) -> Run:
     request = {"prompt": "a cat", "seed": 5, "steps": 3, "width": 64, "height": 64, **fields}
-    return Run(job_id=job_id, request=request, settings=settings or {}, made=made)
+    return Run(job_id=job_id, request=request, settings=settings or {}, made=made, only=only)
 
 
 def model_of(engine: Engine) -> Model:
@@ -106,6 +110,20 @@ def test_pictures_that_exist_are_not_made_again_and_the_others_are_the_same(engi
     (picture,) = ear.heard(PictureSaved)
     assert picture.index == 1
     assert Path(picture.path).read_bytes() == whole[1]
+
+
+def test_the_parts_of_a_job_are_together_the_whole(engine: Engine, ear: Ear) -> None:
+    fields = {"batch_size": 2, "n_iter": 3, "prompt": "a cat"}
+    engine.obey(run(**fields))
+    whole = {picture.index: Path(picture.path).read_bytes() for picture in ear.heard(PictureSaved)}
+    parts: dict[int, bytes] = {}
+    for made, only, made_now in (((), (2, 3), [2, 3]), ((2,), (0, 1, 4, 5), [0, 1, 4, 5]), ((0, 4), (0, 4), [])):
+        ear.said.clear()
+        engine.obey(run(made=made, only=only, **fields))
+        assert ear.heard(Done) == [Done(job_id="job")], ear.heard(Failed)
+        assert [picture.index for picture in ear.heard(PictureSaved)] == made_now
+        parts |= {picture.index: Path(picture.path).read_bytes() for picture in ear.heard(PictureSaved)}
+    assert parts == whole
 
 
 @pytest.mark.parametrize("negative", ["", NETWORKS])
@@ -279,13 +297,14 @@ def test_the_mask_of_an_inpainted_picture_is_shown_and_not_kept_among_the_pictur
 def test_a_picture_whose_mask_was_lost_is_not_saved_again_with_its_mask(
     engine: Engine, ear: Ear, folders: Folders
 ) -> None:
-    def redraw(*made: int) -> list[tuple[int, str]]:
+    def redraw(*made: int, only: tuple[int, ...] | None = None) -> list[tuple[int, str]]:
         ear.said.clear()
         for name in ("init128", "mask128"):
             engine.obey(Input(id=name, data=(GOLDEN / "inputs" / f"{name}.png").read_bytes()))
         engine.obey(
             run(
                 made=made,
+                only=only,
                 task="img2img",
                 init_images=["init128"],
                 mask="mask128",
@@ -297,6 +316,8 @@ def test_a_picture_whose_mask_was_lost_is_not_saved_again_with_its_mask(
         return [(picture.index, picture.kind) for picture in ear.heard(PictureSaved)]
 
     assert redraw(0) == [(2, "mask"), (1, "picture"), (3, "mask")]
+    assert redraw(0, only=(0,)) == [(2, "mask")]
+    assert redraw(0, only=(1,)) == [(1, "picture"), (3, "mask")]
     assert redraw(0, 1, 2) == [(3, "mask")]
     assert redraw(0, 1, 2, 3) == []
 

@@ -96,3 +96,12 @@ def test_only_the_jobs_own_half_written_files_are_removed(tmp_path: Path) -> Non
     remove_unfinished(tmp_path, MARK.job_id)
     left = {".bbb-0.tmp", ".00001.part", ".00002.part", ".hidden", f"{MARK.job_id}-0.tmp"}
     assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_the_half_written_files_of_other_pictures_of_the_job_can_stay(tmp_path: Path) -> None:
+    for number in (1, 2, 12):
+        (tmp_path / f".{MARK.job_id}-{number}.tmp").touch()
+        (tmp_path / f".{number:05}.part").write_text(f"{MARK.job_id}-{number}")
+    remove_unfinished(tmp_path, MARK.job_id, {2, 7})
+    left = {f".{MARK.job_id}-{number}.tmp" for number in (1, 12)} | {".00001.part", ".00012.part"}
+    assert {path.name for path in tmp_path.iterdir()} == left
