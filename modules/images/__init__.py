@@ -11,6 +11,7 @@ from .metadata import PictureText, encode, read_metadata
 from .regions import Region, expand_region, masked_region
 from .resize import ResizeMode, lanczos, nearest, resize_image
 from .thumbnails import thumbnail
+from .upscale import Upscaled, upscale
 
 __all__ = [
     "MAX_BYTES",
@@ -20,6 +21,7 @@ __all__ = [
     "PictureText",
     "Region",
     "ResizeMode",
+    "Upscaled",
     "SaveFailed",
     "decode_base64",
     "decode_picture",
@@ -40,5 +42,6 @@ __all__ = [
     "save_encoded",
     "save_picture",
     "thumbnail",
+    "upscale",
     "whole_picture",
 ]

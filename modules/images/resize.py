@@ -28,12 +28,16 @@ class ResizeMode(IntEnum):
 
 def lanczos(image: Image.Image, scale: float) -> Image.Image:
     """The picture enlarged by Lanczos' filter."""
-    return image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.LANCZOS)
+    return image.resize(_scaled_size(image, scale), Image.Resampling.LANCZOS)
 
 
 def nearest(image: Image.Image, scale: float) -> Image.Image:
     """The picture enlarged, each pixel a copy of one of its own."""
-    return image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.NEAREST)
+    return image.resize(_scaled_size(image, scale), Image.Resampling.NEAREST)
+
+
+def _scaled_size(image: Image.Image, scale: float) -> tuple[int, int]:
+    return max(int(image.width * scale), 1), max(int(image.height * scale), 1)
 
 
 def resize_image(

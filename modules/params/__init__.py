@@ -4,6 +4,7 @@ from .completion import complete, parse_version
 from .counts import batches, made_together, shown_beside
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
+from .extras import SCALE_BY, SCALE_MODES, SCALE_TO, Extras
 from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
 from .imported import ImportedDefaults, ImportedOptions, read_config, read_ui_config
 from .infotext import Infotext, format_infotext, listed_name, parse_infotext, quote, split_sizes, unquote
@@ -27,7 +28,14 @@ from .sections import Frozen, check_job_options, section_of
 from .setting_groups import LimitSettings
 from .settings import Settings, explain
 from .sizes import LARGEST_SIDE, LATENT_PIXELS, OLD_SIDE, HiresSize, hires_size, old_first_pass
-from .upscalers import HIRES_UPSCALERS, LATENT_UPSCALERS, PIXEL_UPSCALERS, Interpolation
+from .upscalers import (
+    HIRES_UPSCALERS,
+    LATENT_UPSCALERS,
+    PIXEL_UPSCALERS,
+    Interpolation,
+    UnknownUpscaler,
+    pixel_upscaler,
+)
 
 __all__ = [
     "AREAS",
@@ -44,9 +52,13 @@ __all__ = [
     "REQUEST",
     "RESIZE_MODES",
     "SAMPLERS",
+    "SCALE_BY",
+    "SCALE_MODES",
+    "SCALE_TO",
     "SCHEDULES",
     "BadFile",
     "BadRequest",
+    "Extras",
     "Frozen",
     "Group",
     "HiresSize",
@@ -66,6 +78,7 @@ __all__ = [
     "TooMuch",
     "Txt2ImgRequest",
     "UnknownName",
+    "UnknownUpscaler",
     "batches",
     "check_inputs",
     "check_job_options",
@@ -89,6 +102,7 @@ __all__ = [
     "parameters",
     "parse_infotext",
     "parse_version",
+    "pixel_upscaler",
     "quote",
     "read_config",
     "read_overrides",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from .errors import UnknownName
+from .errors import BadRequest, UnknownName
 
 
 class Interpolation(NamedTuple):
@@ -32,7 +32,29 @@ PIXEL_UPSCALERS = ("None", "Lanczos", "Nearest")
 HIRES_UPSCALERS = (*LATENT_UPSCALERS, *PIXEL_UPSCALERS)
 
 
+class UnknownUpscaler(BadRequest):
+    """An upscaler of pictures that this version does not have; most that people ask for are models."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'Upscaler "{name}" is not there: this version has {", ".join(PIXEL_UPSCALERS)}. Upscalers that are '
+            "models (ESRGAN, R-ESRGAN, SwinIR and the like) come in a later one; choose Lanczos until then."
+        )
+
+
 def check_upscaler(name: str) -> None:
     """Nothing, if there is an upscaler of that name. Raises UnknownName with the nearest one."""
     if name not in HIRES_UPSCALERS:
         raise UnknownName("Upscaler", name, HIRES_UPSCALERS)
+
+
+def pixel_upscaler(name: str) -> str:
+    """The name of an upscaler of pictures, as it is listed; nothing means "None".
+
+    Raises UnknownUpscaler, which says that those that are models are not there.
+    """
+    wanted = name.strip().casefold() or "none"
+    for known in PIXEL_UPSCALERS:
+        if wanted == known.casefold():
+            return known
+    raise UnknownUpscaler(name)

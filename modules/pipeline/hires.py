@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import torch
 from PIL import Image
 from torch.nn import functional
 
-from modules.images import lanczos, nearest, resize_image
-from modules.images.resize import Upscaler
+from modules.images import resize_image
+from modules.images.upscale import UPSCALERS
 from modules.params import LATENT_PIXELS, LATENT_UPSCALERS
 
 from .pictures import to_image, to_pixels
 from .plans import Hires
-
-ENLARGERS: Mapping[str, Upscaler] = MappingProxyType({"Lanczos": lanczos, "Nearest": nearest})
-"""The upscalers of pictures; what is left to the wanted size is done with Lanczos in any case."""
 
 
 def is_latent(hires: Hires) -> bool:
@@ -38,8 +32,8 @@ def enlarge_pixels(pixels: torch.Tensor, hires: Hires) -> torch.Tensor:
 
 
 def enlarge_picture(picture: Image.Image, hires: Hires) -> Image.Image:
-    """The picture in the size of `hires`."""
-    return resize_image(picture, hires.width, hires.height, upscaler=ENLARGERS.get(hires.upscaler))
+    """The picture in the size of `hires`; what its upscaler leaves to that is done with Lanczos."""
+    return resize_image(picture, hires.width, hires.height, upscaler=UPSCALERS.get(hires.upscaler))
 
 
 def cut_to_size(latents: torch.Tensor, hires: Hires) -> torch.Tensor:
