@@ -105,7 +105,7 @@ def test_the_text_says_how_it_was_enlarged_in_a1111s_words() -> None:  # I013
 
 @pytest.mark.parametrize("name", ["R-ESRGAN 4x+", "ESRGAN_4x", "SwinIR_4x", "LDSR"])
 def test_upscalers_that_are_models_are_refused_in_words(name: str) -> None:
-    with pytest.raises(UnknownUpscaler, match="models .* later") as error:
+    with pytest.raises(UnknownUpscaler, match=r"models .* later") as error:
         Extras(upscaler_1=name)
     assert name in str(error.value) and "Lanczos" in str(error.value)
     with pytest.raises(UnknownUpscaler):
@@ -118,7 +118,7 @@ def test_names_are_found_whatever_their_case_and_nothing_means_none() -> None:
 
 
 def test_sizes_beyond_the_limits_are_refused_before_any_work() -> None:
-    with pytest.raises(BadRequest, match="16384x16384.*8192"):
+    with pytest.raises(BadRequest, match=r"16384x16384.*8192"):
         upscale(Image.new("RGB", (4096, 4096)), Extras(upscaling_resize=4, upscaler_1="Lanczos"))
     with pytest.raises(BadRequest, match="8192"):
         Extras(resize_mode=1, upscaling_resize_w=1000, upscaling_crop=False, upscaler_1="Lanczos").size(10, 4000)
