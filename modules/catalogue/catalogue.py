@@ -45,15 +45,18 @@ class Catalogue:
 
     A kind is scanned when it is first asked for. Reading never waits for a scan that another thread makes, except
     for that first one. With `is_thorough` False, files are examined only as they are asked for by name, and otherwise
-    left to the process that shares the index and has the time.
+    left to the process that shares the index and has the time. With `computes_hashes` False only those hashes are told
+    that the index knows.
     """
 
-    def __init__(self, folders: Folders, index: Path | None = None, *, is_thorough: bool = True) -> None:
+    def __init__(
+        self, folders: Folders, index: Path | None = None, *, is_thorough: bool = True, computes_hashes: bool = True
+    ) -> None:
         self.folders = folders
         self._is_thorough = is_thorough
         self._index = Index(index)
         self._read_sidecars: Known = {}
-        self._hashes = Hashes(self._index, self._hashed)
+        self._hashes = Hashes(self._index, self._hashed, computes=computes_hashes)
         self._shelves: dict[Kind, Shelf] = {}
         self._folder_times: dict[Kind, dict[str, int]] = {}
         self._known: dict[Kind, Known] = {}

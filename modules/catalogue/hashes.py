@@ -30,14 +30,18 @@ class Closed(TagbrushError):
     """A hash was asked for, or still under way, when the catalogue was closed."""
 
 
+class NotHashed(TagbrushError):
+    """A hash was asked for that is not known, where none is to be computed."""
+
+
 class Hashes:
     """The hashes of files: from the index, or computed one at a time in a thread and put there.
 
     `on_known` is called from that thread with the kind of a file whose SHA-256 has just become known.
     """
 
-    def __init__(self, index: Index, on_known: Callable[[Kind], None]) -> None:
-        self._index, self._on_known = index, on_known
+    def __init__(self, index: Index, on_known: Callable[[Kind], None], *, computes: bool = True) -> None:
+        self._index, self._on_known, self._computes = index, on_known, computes
         self._thread = _HashThread()
         self._lock = threading.Lock()
         self._pending: dict[tuple[Stamp, Algorithm], Future[str]] = {}
@@ -47,10 +51,14 @@ class Hashes:
         self._thread.close()
 
     def hash(self, entry: Entry, algorithm: Algorithm) -> Future[str]:
-        """The 64 digits of a file's hash to come; BadFile if the file cannot be read."""
+        """The 64 digits of a file's hash to come; BadFile if the file cannot be read, NotHashed if it may not be."""
         known = self._index.hash_of(stamp_of(entry), algorithm)
         if known is not None:
             return _future(known)
+        if not self._computes:
+            never = _future()
+            never.set_exception(NotHashed(f"{entry.relative} is not hashed: Tagbrush was started with --no-hashing."))
+            return never
         with self._lock:
             pending = self._pending.get((stamp_of(entry), algorithm))
             if pending is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +14,45 @@ import torch
 from modules.catalogue import Entry
 from modules.models import Model, free_memory, load, with_vae
 
+from .config import EngineConfig
+
 File = tuple[str, int, int]
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number types of models, None for those that suit the device, and whether numbers are looked at."""
+
+    dtype: torch.dtype | None = None
+    vae_dtype: torch.dtype | None = None
+    checks_numbers: bool = True
+
+    @classmethod
+    def of(cls, config: EngineConfig) -> Precision:
+        """What the command line asks for."""
+        full = torch.float32
+        return cls(
+            dtype=full if config.full_precision else None,
+            vae_dtype=full if config.full_precision_vae else None,
+            checks_numbers=config.checks_numbers,
+        )
 
 
 class Checkpoints:
     """The models used last, `limit` of them; a file that changed on disk is loaded again."""
 
-    def __init__(self, device: torch.device, tell: Tell = lambda text: None, *, limit: int = 1) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        tell: Tell = lambda text: None,
+        *,
+        limit: int = 1,
+        precision: Precision | None = None,
+    ) -> None:
         """`tell` is called with what is being loaded, and with "" when that is over."""
         self._device, self._tell, self.limit = device, tell, limit
+        self._precision = precision or Precision()
         self._kept: OrderedDict[tuple[File, File | None], Kept] = OrderedDict()
 
     def acquire(self, checkpoint: Entry, vae: Entry | None = None) -> Model:
@@ -50,7 +80,15 @@ class Checkpoints:
         while len(self._kept) >= max(self.limit, 1):
             self._kept.popitem(last=False)
             free_memory(self._device)
-        return load(checkpoint.path, device=self._device, vae=_path(vae))
+        wanted = self._precision
+        return load(
+            checkpoint.path,
+            device=self._device,
+            dtype=wanted.dtype,
+            vae=_path(vae),
+            vae_dtype=wanted.vae_dtype,
+            checks_numbers=wanted.checks_numbers,
+        )
 
     @contextmanager
     def _telling(self, entry: Entry) -> Iterator[None]:

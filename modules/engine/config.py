@@ -19,6 +19,15 @@ class EngineConfig(BaseModel):
 
     folders: Folders
     device: str = "auto"
+    full_precision: bool = False
+    """Whether UNet and text encoders are float32 on every device, and not on a CPU alone."""
+    full_precision_vae: bool = False
+    checks_numbers: bool = True
+    """Whether latents and pictures that are no numbers end a job; else they become black pictures."""
+    computes_hashes: bool = True
+    """Whether files are hashed; else only hashes that are known already are told."""
+    offline: bool = True
+    """Whether nothing outside this machine may be connected to."""
     asks_for_files: bool = False
 
 

@@ -20,9 +20,10 @@ from modules.pipeline import generate, plan
 from modules.prompt import Tokenizer
 
 from . import memory
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, Precision
 from .config import EngineConfig
 from .device import choose_device, describe
+from .needs import Needs
 from .owed import not_to_make
 from .pipes import Control, Pipes
 from .report import Report
@@ -40,11 +41,16 @@ class Engine:
         self.networks = NetworkCache()
         self.conditionings = ConditioningCache()
         self._folders = config.folders
-        self.catalogue = Catalogue(config.folders, config.folders.index, is_thorough=False)
+        self.catalogue = Catalogue(
+            config.folders, config.folders.index, is_thorough=False, computes_hashes=config.computes_hashes
+        )
         self._styles = StyleFiles(config.folders.styles)
-        self._checkpoints = Checkpoints(self.device, lambda text: pipes.send(Loading(text=text)))
+        self._checkpoints = Checkpoints(
+            self.device, lambda text: pipes.send(Loading(text=text)), precision=Precision.of(config)
+        )
         self._inputs: dict[str, bytes] = {}
         self._pipes = pipes
+        self._needs = Needs(pipes, asks=config.asks_for_files)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -87,7 +93,7 @@ class Engine:
     def _explain(self, error: Exception) -> str:
         """An unforeseen error in words; its traceback goes to the log."""
         if memory.is_out_of_memory(error):
-            return memory.explain(self.device)
+            return memory.explain(error, self.device)
         log.error("Something unforeseen", exc_info=error)
         return f"{type(error).__name__}: {error}. This is a fault in Tagbrush; the log has the details."
 
@@ -131,6 +137,8 @@ class Engine:
         skipped = not_to_make(decided, job.made, job.only)
         if skipped != frozenset(job.made):
             decided = decide(skip_indices=skipped)
+        if not self._needs.met(decided, lambda: control.interrupted):
+            return False
         generate(decided, self, control, report)
         return report.completed == sum(len(batch.indices) for batch in decided.batches)
 
@@ -147,7 +155,8 @@ class Engine:
     def _preload(self, settings: Mapping[str, Any]) -> None:
         """Have the checkpoint of these settings in memory, so that the next job begins at once."""
         decided = plan(Txt2ImgRequest(seed=0), Settings().overridden(settings), self.catalogue, self.tokenizer)
-        self._checkpoints.acquire(decided.first.checkpoint, decided.first.vae)
+        if self._needs.met(decided.first, lambda: self._pipes.has_job):
+            self._checkpoints.acquire(decided.first.checkpoint, decided.first.vae)
 
 
 def kind_of(error: Exception) -> ErrorKind:

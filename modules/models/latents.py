@@ -11,6 +11,9 @@ from modules.models.model import Model
 from modules.models.strips import decode_in_strips
 from modules.params import TagbrushError
 
+BLACK = -1.0
+"""What a VAE gives where a picture is black."""
+
 
 class NotANumber(TagbrushError):
     """A network gave something that is no number; says which, and the remedy."""
@@ -45,13 +48,13 @@ def encode(model: Model, pixels: torch.Tensor, noise: torch.Tensor | None = None
 
 
 def require_numbers(model: Model, latents: torch.Tensor) -> None:
-    """Nothing, if latents of any shape are numbers throughout (R004). Raises NotANumber."""
-    if latents.isfinite().all():
+    """Nothing, if latents of any shape are numbers throughout, or need not be (R004). Raises NotANumber."""
+    if not model.checks_numbers or latents.isfinite().all():
         return
-    in_full = "" if model.dtype is torch.float32 else ", or start with --device cpu to compute in full precision"
+    in_full = "" if model.dtype is torch.float32 else ", or start with --no-half to compute in full precision"
     raise NotANumber(
         "The latents are not numbers: the UNet overflowed. Use another sampler, a lower CFG scale, "
-        f"or smaller weights of LoRA and hypernetworks{in_full}."
+        f"or smaller weights of LoRA and hypernetworks{in_full}. --disable-nan-check shows black pictures instead."
     )
 
 
@@ -81,7 +84,12 @@ def _reliably(model: Model, run: Callable[[Model, torch.Tensor], torch.Tensor], 
         result = _in_float32(model, run, given)
     if result.isfinite().all():
         return result
-    raise NotANumber(f"The VAE of {model.path.name} gives no picture (NaN). Choose another under Settings, SD VAE.")
+    if not model.checks_numbers:
+        return result.nan_to_num(BLACK, BLACK, BLACK)
+    raise NotANumber(
+        f"The VAE of {model.path.name} gives no picture (NaN), in float32 neither. Choose another under Settings, "
+        "SD VAE. --disable-nan-check shows a black picture instead."
+    )
 
 
 def _in_float32(model: Model, run: Callable[[Model, torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:

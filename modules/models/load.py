@@ -28,24 +28,27 @@ def load(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     vae: Path | str | None = None,
+    vae_dtype: torch.dtype | None = None,
+    checks_numbers: bool = True,
 ) -> Model:
     """The model of a checkpoint file or a diffusers folder, its weights on `device` in `dtype`.
 
-    `dtype` None means float32 on a CPU and float16 elsewhere. `vae` names a file whose VAE is used in place of the
-    checkpoint's, as `with_vae` does. Never looks anywhere but on disk. Raises BadFile, which names what is wrong with
-    which file.
+    `dtype` None means float32 on a CPU and float16 elsewhere; the VAE has `vae_dtype`, or the same. `vae` names a file
+    whose VAE is used in place of the checkpoint's, as `with_vae` does. Never looks anywhere but on disk. Raises
+    BadFile, which names what is wrong with which file.
     """
     path = Path(path)
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
+    vae_dtype = vae_dtype or dtype
     checkpoint = read_folder(path) if path.is_dir() else read_file(path)
     if checkpoint.vae is None and vae is None:
         raise BadFile(path, NO_VAE)
     other = read_vae(Path(vae), checkpoint.facts) if vae is not None else None
     facts = checkpoint.facts
     unet = build_unet(checkpoint.unet, device=device, dtype=dtype)
-    own_vae = build_vae(checkpoint.vae, device=device, dtype=dtype) if checkpoint.vae else None
-    used_vae = build_vae(other, device=device, dtype=dtype) if other else own_vae
+    own_vae = build_vae(checkpoint.vae, device=device, dtype=vae_dtype) if checkpoint.vae else None
+    used_vae = build_vae(other, device=device, dtype=vae_dtype) if other else own_vae
     assert used_vae is not None
     first, second = checkpoint.text_encoder, checkpoint.text_encoder_2
     text_encoder = build_text_encoder(first, device=device, dtype=dtype) if first else None
@@ -69,6 +72,7 @@ def load(
         device=device,
         dtype=dtype,
         scale_factor=facts.scale_factor,
+        checks_numbers=checks_numbers,
         attention=attention,
         merges=Merges(
             _sources(
@@ -94,7 +98,7 @@ def with_vae(model: Model, path: Path | str | None) -> Model:
         )
     groups = model.vae.config.norm_num_groups
     facts = Facts(family=model.family, scale_factor=model.scale_factor, vae_groups=groups)
-    vae = build_vae(read_vae(Path(path), facts), device=model.device, dtype=model.dtype)
+    vae = build_vae(read_vae(Path(path), facts), device=model.device, dtype=model.vae.dtype)
     rgb = latent_to_rgb(vae, model.scale_factor, model.family)
     return replace(model, vae=vae, own_vae=own, vae_path=Path(path), rgb=rgb)
 

@@ -50,6 +50,8 @@ class Model:
     """The file of the VAE in use; None where it is the checkpoint's own."""
     own_vae: AutoencoderKL | None = None
     """The checkpoint's own VAE, kept while another one is in use; None where that is so, or where it has none."""
+    checks_numbers: bool = True
+    """Whether latents and pictures that are no numbers are an error; else they are zeros (R004)."""
     attention: PatchableAttention = field(default_factory=PatchableAttention)
     """The processor of every attention of the UNet."""
     merges: Merges = field(default_factory=Merges)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modules.catalogue import Catalogue, Folders
-from modules.catalogue.hashes import digest_of, legacy_hash
+from modules.catalogue.hashes import NotHashed, digest_of, legacy_hash
 
 from .files import EMBEDDING, LORA, SD1, write_tensors
 
@@ -183,3 +183,18 @@ def test_an_embeddings_ending_may_be_any_of_three(catalogue: Catalogue, folders:
     for name in ("tipt3.pt", "tibin2d.bin"):
         (folders.embeddings[0] / name).write_bytes((GOLDEN / "embeddings" / name).read_bytes())
     assert [entry.error for entry in catalogue.entries("embedding")] == [None, None, None]
+
+
+def test_without_hashing_only_known_hashes_are_told(folders: Folders) -> None:
+    # F001: --no-hashing
+    write_tensors(folders.checkpoints[0] / "a.safetensors", SD1)
+    with Catalogue(folders, folders.index, computes_hashes=False) as catalogue:
+        (entry,) = catalogue.entries("checkpoint")
+        with pytest.raises(NotHashed, match="--no-hashing"):
+            catalogue.shorthash(entry).result(timeout=5)
+        assert catalogue.with_hash("checkpoint", "0123456789") is None
+    with Catalogue(folders, folders.index) as catalogue:
+        known = catalogue.shorthash(entry).result(timeout=10)
+    with Catalogue(folders, folders.index, computes_hashes=False) as catalogue:
+        assert catalogue.shorthash(entry).result(timeout=0) == known
+        assert catalogue.find_checkpoint(known) == catalogue.entries("checkpoint")[0]

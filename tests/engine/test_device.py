@@ -58,6 +58,23 @@ def test_running_out_of_main_memory_is_said_with_figures(monkeypatch: pytest.Mon
     file = tmp_path / "meminfo"
     file.write_text("MemTotal:       16777216 kB\nMemFree:  100 kB\nMemAvailable:    3145728 kB\n", encoding="ascii")
     monkeypatch.setattr(device, "_MEMORY_FILE", file)
-    assert "(3.0 of 16.0 GiB are free)" in memory.explain(torch.device("cpu"))
+    assert "(3.0 of 16.0 GiB are free)" in memory.explain(MemoryError(), torch.device("cpu"))
     file.write_text("nothing of the kind", encoding="ascii")
-    assert "Out of memory on CPU. Make" in memory.explain(torch.device("cpu"))
+    assert "Out of memory on CPU. Make" in memory.explain(MemoryError(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("CUDA out of memory. Tried to allocate 20.50 GiB. GPU 0 has a total capacity of 23.64 GiB", "20.5 GiB more"),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1048576 bytes. Error code 12", "1.0 MiB"),
+        (
+            "MPS backend out of memory (MPS allocated: 1.2 GB). Tried to allocate 256.00 MiB on private pool",
+            "256.0 MiB",
+        ),
+    ],
+)
+def test_what_was_needed_is_told_as_far_as_it_is_known(said: str, told: str) -> None:
+    # R005
+    assert told in memory.explain(RuntimeError(said), torch.device("cpu"))
+    assert "needed" not in memory.explain(RuntimeError("out of memory"), torch.device("cpu"))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from modules.models import Model, NotANumber, decode, encode, load, preview
+from modules.models import Model, NotANumber, decode, encode, load, preview, with_vae
 from modules.models.preview import SD1_RGB, SD1_WIDTHS, latent_to_rgb
 from tests.models.conftest import CHECKPOINT
 
@@ -36,6 +36,7 @@ class Overflowing(nn.Module):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_an_overflow_in_half_precision_is_decoded_again_in_full(model: Model, dtype: torch.dtype) -> None:
+    # R004
     vae = Overflowing({torch.float32}, dtype)
     before = vae.weight.clone()
     pixels = decode(replace(model, vae=vae), torch.zeros(2, 4, 1, 1))
@@ -46,14 +47,42 @@ def test_an_overflow_in_half_precision_is_decoded_again_in_full(model: Model, dt
 
 
 def test_a_vae_that_gives_no_picture_is_named_with_the_remedy(model: Model) -> None:
+    # R004
     for dtype in (torch.float16, torch.float32):
         with pytest.raises(NotANumber, match=r"VAE of tiny_sd1.*SD VAE"):
             decode(replace(model, vae=Overflowing(set(), dtype)), torch.zeros(1, 4, 1, 1))
 
 
 def test_latents_that_are_no_numbers_are_not_blamed_on_the_vae(model: Model) -> None:
+    # R004
+    nothing = torch.full((1, 4, 8, 8), torch.nan)
     with pytest.raises(NotANumber, match="UNet"):
-        decode(model, torch.full((1, 4, 8, 8), torch.nan))
+        decode(model, nothing)
+    with pytest.raises(NotANumber, match=r"UNet.*--no-half"):
+        decode(replace(model, dtype=torch.float16), nothing)
+
+
+def test_without_the_check_what_is_no_number_is_black(model: Model) -> None:
+    # R004, F001: --disable-nan-check
+    unchecked = replace(model, checks_numbers=False)
+    assert not decode(unchecked, torch.full((1, 4, 8, 8), torch.nan)).any()
+    assert not decode(replace(unchecked, vae=Overflowing(set(), torch.float16)), torch.zeros(1, 4, 1, 1)).any()
+    assert torch.equal(decode(unchecked, torch.zeros(1, 4, 8, 8)), decode(model, torch.zeros(1, 4, 8, 8)))
+
+
+def test_the_vae_may_have_another_number_type_than_the_rest() -> None:
+    # F001: --no-half-vae
+    mixed = load(CHECKPOINT, dtype=torch.float16, vae_dtype=torch.float32)
+    assert (mixed.unet.dtype, mixed.text_encoder.dtype, mixed.vae.dtype) == (
+        torch.float16,
+        torch.float16,
+        torch.float32,
+    )
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert decode(mixed, encode(mixed, pixels)).shape == pixels.shape
+    other = with_vae(mixed, CHECKPOINT)
+    assert other.vae is not mixed.vae
+    assert other.vae.dtype is torch.float32
 
 
 def test_pixels_are_within_their_range(model: Model) -> None:
