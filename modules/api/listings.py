@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+import json
+from typing import Any
 
-from fastapi import APIRouter, Body
+import psutil
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from modules.catalogue import Entry, misfit
 from modules.images import read_metadata
-from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULES, Settings, complete, parse_infotext
+from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULES, complete, parse_infotext
 
-from .checks import check_checkpoint
-from .compat import picture_bytes
+from .compat import ScriptInfo, ScriptLists, picture_bytes, script_infos, script_lists
 from .errors import RESPONSES
 from .prompts import StyleItem, styles
 from .services import Bound, Services
@@ -69,7 +69,7 @@ class LoraItem(BaseModel):
     name: str
     alias: str
     path: str
-    metadata: dict[str, str]
+    metadata: dict[str, Any] = Field(description="What the file says of itself; values that are JSON are taken apart.")
 
 
 class NetworkItem(BaseModel):
@@ -90,9 +90,32 @@ class EmbeddingLists(BaseModel):
     skipped: dict[str, EmbeddingItem]
 
 
-class ScriptLists(BaseModel):
-    txt2img: list[str] = []
-    img2img: list[str] = []
+class FaceRestorerItem(BaseModel):
+    name: str
+    cmd_dir: str | None = None
+
+
+class RealEsrganItem(BaseModel):
+    name: str
+    path: str | None = None
+    scale: int | None = None
+
+
+class ExtensionItem(BaseModel):
+    name: str
+    remote: str
+    branch: str
+    commit_hash: str
+    version: str
+    commit_date: str
+    enabled: bool
+
+
+class Memory(BaseModel):
+    """Bytes, or an `error` that says why there is no figure."""
+
+    ram: dict[str, Any] = Field(examples=[{"free": 8_000_000_000, "used": 2_000_000_000, "total": 16_000_000_000}])
+    cuda: dict[str, Any]
 
 
 class PngInfoPayload(BaseModel):
@@ -149,7 +172,7 @@ def schedulers() -> list[ScheduleItem]:
 @router.get("/loras", summary="LoRA files")
 def loras(services: Bound) -> list[LoraItem]:
     return [
-        LoraItem(name=entry.name, alias=entry.insert, path=str(entry.path), metadata=dict(entry.metadata))
+        LoraItem(name=entry.name, alias=_alias(services, entry), path=str(entry.path), metadata=_metadata(entry))
         for entry in services.catalogue.entries("lora")
     ]
 
@@ -172,8 +195,14 @@ def embeddings(services: Bound) -> EmbeddingLists:
 
 @router.get("/scripts", summary="Scripts")
 def scripts() -> ScriptLists:
-    """None yet."""
-    return ScriptLists()
+    """What `script_name` may be, for each task."""
+    return script_lists()
+
+
+@router.get("/script-info", summary="What scripts take")
+def script_info() -> list[ScriptInfo]:
+    """The arguments of every script, in the order of `script_args`."""
+    return script_infos()
 
 
 @router.get("/upscalers", summary="Upscalers")
@@ -192,47 +221,45 @@ def prompt_styles(services: Bound) -> list[StyleItem]:
 
 
 @router.get("/face-restorers", summary="Face restorers")
+def face_restorers() -> list[FaceRestorerItem]:
+    """None in this version."""
+    return []
+
+
 @router.get("/realesrgan-models", summary="RealESRGAN models")
+def realesrgan_models() -> list[RealEsrganItem]:
+    """None in this version."""
+    return []
+
+
 @router.get("/extensions", summary="Extensions")
-@router.get("/script-info", summary="What scripts take")
-def nothing() -> list[Any]:
+def extensions() -> list[ExtensionItem]:
     """None in this version."""
     return []
 
 
 @router.get("/memory", summary="Memory")
-def memory(services: Bound) -> dict[str, Any]:
-    """In A1111's shape; the figures are the worker's affair and not known here."""
-    unknown = {"error": "not measured: the models live in the worker process"}
-    return {"ram": unknown, "cuda": unknown}
+def memory() -> Memory:
+    """The machine's memory in A1111's shape; a graphics card's is the worker's affair and not known here."""
+    ram = psutil.virtual_memory()
+    return Memory(
+        ram={"free": ram.available, "used": ram.total - ram.available, "total": ram.total},
+        cuda={"error": "not measured: the models live in the worker process"},
+    )
 
 
 @router.get("/cmd-flags", summary="The command line's flags")
 def cmd_flags(services: Bound) -> dict[str, Any]:
-    return dict(services.flags)
-
-
-@router.get("/options", summary="Options")
-def options(services: Bound) -> dict[str, Any]:
-    """Every option, under A1111's names; the checkpoint by its title, the first one's where none is chosen."""
-    settings, chosen = services.jobs.settings(), services.chosen_checkpoint()
-    return {
-        **settings.model_dump(mode="json"),
-        "sd_model_checkpoint": chosen.title if chosen else settings.sd_model_checkpoint,
-        "sd_checkpoint_hash": chosen.sha256 if chosen else None,
+    """The flags without passwords; a folder that none was given for is the one in use."""
+    folders = services.catalogue.folders
+    in_use = {
+        "data_dir": folders.data_dir,
+        "lora_dir": folders.of("lora")[0],
+        "embeddings_dir": folders.of("embedding")[0],
+        "hypernetwork_dir": folders.of("hypernetwork")[0],
     }
-
-
-@router.post("/options", responses=RESPONSES, summary="Change options")
-def change_options(
-    services: Bound, changes: Annotated[Mapping[str, Any], Body(examples=[{"sd_model_checkpoint": "tagbrush-mini"}])]
-) -> dict[str, Any] | None:
-    """Changes and keeps the given options. A1111 passes over those it does not know; so does this, and names them."""
-    known = {name: value for name, value in changes.items() if name in Settings.model_fields}
-    check_checkpoint(services.catalogue, known)
-    services.jobs.change_settings(known)
-    ignored = sorted(changes.keys() - known.keys())
-    return {"ignored": ignored} if ignored else None
+    shown = {name: str(path) for name, path in in_use.items() if services.flags.get(name) is None}
+    return {**services.flags, **shown}
 
 
 @router.post("/png-info", responses=RESPONSES, summary="What a picture says of itself")
@@ -276,7 +303,28 @@ def _model(entry: Entry) -> ModelItem:
         hash=entry.sha256[:10] if entry.sha256 else None,
         sha256=entry.sha256,
         filename=str(entry.path),
+        config=next((str(path) for path in (entry.path.with_suffix(".yaml"),) if path.is_file()), None),
     )
+
+
+def _alias(services: Services, entry: Entry) -> str:
+    """The name that a LoRA's file gives itself, where that means this file; else what a tag says for it."""
+    alias = entry.metadata.get("ss_output_name", "")
+    return alias if alias and services.catalogue.matches("lora", alias)[:1] == (entry,) else entry.insert
+
+
+def _metadata(entry: Entry) -> dict[str, Any]:
+    """What the file says of itself; objects written as JSON become such, as A1111 does it."""
+    return {name: _taken_apart(value) for name, value in entry.metadata.items()}
+
+
+def _taken_apart(value: str) -> Any:
+    if not value.startswith("{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _embedding(entry: Entry) -> EmbeddingItem:

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from . import about, catalogue, events, inputs, jobs, listings, prompts, sdapi, texts
+from . import (
+    about,
+    catalogue,
+    events,
+    extras,
+    inputs,
+    internal,
+    jobs,
+    listings,
+    options,
+    prompts,
+    sdapi,
+    stopping,
+    texts,
+    unbuilt,
+)
 
 ROUTERS = (
     jobs.router,
@@ -16,6 +31,11 @@ ROUTERS = (
     texts.router,
     sdapi.router,
     listings.router,
+    options.router,
+    extras.router,
+    unbuilt.router,
+    internal.router,
+    stopping.router,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,10 @@ from modules.catalogue import Catalogue, Entry, StyleFiles
 from modules.jobs import Jobs
 from modules.prompt import Tokenizer
 
+from .compat.tasks import TaskNames
+
 PageState = Literal["starting", "ready", "failed", "off"]
+End = Literal["", "stop", "kill", "restart"]
 
 
 @dataclass
@@ -23,6 +26,20 @@ class Page:
     state: PageState = "starting"
     message: str = ""
     seen: bool = False
+
+
+@dataclass
+class Ending:
+    """How a client has asked the server to end, if one did, and what ends it."""
+
+    asked: End = ""
+    end: Callable[[End], None] | None = None
+
+    def ask(self, how: End) -> None:
+        """End the server, soon."""
+        self.asked = how
+        if self.end is not None:
+            self.end(how)
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,8 @@ class Services:
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
     page: Page = field(default_factory=Page)
     flags: Mapping[str, Any] = field(default_factory=dict)
+    tasks: TaskNames = field(default_factory=TaskNames)
+    ending: Ending = field(default_factory=Ending)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def chosen_checkpoint(self) -> Entry | None:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from PIL import Image, PngImagePlugin, features
@@ -46,11 +47,18 @@ class PictureText(NamedTuple):
     program: str = ""
 
 
-def encode(image: Image.Image, infotext: str, *, format: str = "png", quality: int = 80) -> tuple[bytes, str]:
+def encode(
+    image: Image.Image,
+    infotext: str,
+    *,
+    format: str = "png",
+    quality: int = 80,
+    others: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[bytes, str]:
     """The bytes of a picture file that carries the infotext, and the file's ending.
 
     `format` is png, jpg (jpeg), webp or avif; a side too long for the format, or a format that this system's Pillow
-    cannot write, gives png.
+    cannot write, gives png. `others` are more texts by name, for which only a PNG has room.
     """
     kind = {"jpg": "jpeg"}.get(format.lower(), format.lower())
     if kind not in FORMATS:
@@ -63,6 +71,8 @@ def encode(image: Image.Image, infotext: str, *, format: str = "png", quality: i
         chunks = PngImagePlugin.PngInfo()
         if infotext:
             chunks.add_text(KEY, infotext)
+        for name, text in others.items():
+            chunks.add_text(name, text)
         image.save(buffer, "PNG", pnginfo=chunks)
     else:
         image = flattened(image) if kind == "jpeg" else image

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from modules.api import Services
+from modules.api.compat.translate import NO_FACES
 from modules.catalogue import Folders
 from modules.params import SAMPLERS
 
@@ -66,7 +67,7 @@ def test_pictures_stay_away_on_request(client: TestClient) -> None:
 def test_ignored_fields_and_notices_are_told(client: TestClient) -> None:
     info = json.loads(generate(client, prompt="notice", restore_faces=True)["info"])
     assert info["ignored"] == ["restore_faces"]
-    assert info["notices"] == ['LoRA "x" is unknown.']
+    assert info["notices"] == [NO_FACES, 'LoRA "x" is unknown.']
 
 
 def test_a_picture_is_redrawn(client: TestClient) -> None:
@@ -182,10 +183,19 @@ def test_what_is_not_there_is_an_empty_list(client: TestClient, route: str) -> N
     assert client.get(f"/sdapi/v1/{route}").json() == []
 
 
-def test_scripts_memory_and_flags_answer(client: TestClient) -> None:
+def test_scripts_memory_and_flags_answer(client: TestClient, folders: Folders) -> None:
     assert client.get("/sdapi/v1/scripts").json() == {"txt2img": [], "img2img": []}
-    assert client.get("/sdapi/v1/memory").json().keys() == {"ram", "cuda"}
-    assert client.get("/sdapi/v1/cmd-flags").json() == {"listen": False}
+    memory = client.get("/sdapi/v1/memory").json()
+    assert memory.keys() == {"ram", "cuda"}
+    assert memory["ram"]["total"] == memory["ram"]["used"] + memory["ram"]["free"] > 0
+    flags = client.get("/sdapi/v1/cmd-flags").json()
+    assert flags.pop("listen") is False
+    assert flags == {
+        "data_dir": str(folders.data_dir),
+        "lora_dir": str(folders.of("lora")[0]),
+        "embeddings_dir": str(folders.of("embedding")[0]),
+        "hypernetwork_dir": str(folders.of("hypernetwork")[0]),
+    }
 
 
 def test_a_checkpoint_in_a_folder_is_told_as_infotexts_write_it(

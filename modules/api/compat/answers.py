@@ -1,0 +1,135 @@
+"""Finished jobs as A1111 tells of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from modules.images import encode, grid, whole_picture
+from modules.jobs import Job, Picture
+from modules.params import Img2ImgRequest, Infotext, Txt2ImgRequest, parse_infotext
+
+from .payloads import GenerationAnswer
+from .translate import Translated
+
+STANDARD_KEYS = frozenset(
+    {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE", "Clip skip", "Version"}
+)
+
+
+def answer(translated: Translated, job: Job) -> GenerationAnswer:
+    """A finished job in A1111's shape: the grid, if one is wanted, then pictures, then masks. Reads their files."""
+    files = [picture.path.read_bytes() for picture in job.pictures] if translated.sends_images else []
+    if files and wants_grid(translated, job):
+        files.insert(0, _grid(job, files))
+    return GenerationAnswer(
+        images=[encoded(file) for file in files],
+        parameters=dict(translated.parameters),
+        info=json.dumps(generation_info(translated, job), ensure_ascii=False),
+    )
+
+
+def encoded(data: bytes) -> str:
+    """A file as this wire carries it."""
+    return base64.b64encode(data).decode()
+
+
+def wants_grid(translated: Translated, job: Job) -> bool:
+    """Whether a grid of the job's pictures comes before them."""
+    return translated.wants_grid and job.settings.return_grid and len(_pictures(job)) > 1
+
+
+def _pictures(job: Job) -> list[Picture]:
+    return [picture for picture in job.pictures if picture.kind == "picture"]
+
+
+def _grid(job: Job, files: Sequence[bytes]) -> bytes:
+    """The file of all pictures side by side, with the text of the first."""
+    chosen = [(picture, file) for picture, file in zip(job.pictures, files, strict=True) if picture.kind == "picture"]
+    rows = {-1: None, 0: job.request.batch_size}.get(job.settings.n_rows, job.settings.n_rows)
+    together = grid([whole_picture(file) for _, file in chosen], rows)
+    settings = job.settings
+    return encode(together, chosen[0][0].infotext, format=settings.samples_format, quality=settings.jpeg_quality)[0]
+
+
+def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
+    """The `info` object: A1111's fields, and ours: `ignored`, `notices`, `job_id`.
+
+    A grid has the first of the `infotexts`, and none of the seeds and prompts.
+    """
+    request, pictures = translated.request, _pictures(job)
+    texts = [parse_infotext(picture.infotext) for picture in pictures]
+    first = texts[0] if texts else Infotext(request.prompt, request.negative_prompt)
+    width, height = _size(first.fields.get("Size", "")) or (request.width, request.height)
+    infotexts = [picture.infotext for picture in pictures]
+    has_grid = wants_grid(translated, job)
+    return {
+        "prompt": first.prompt,
+        "all_prompts": [text.prompt for text in texts],
+        "negative_prompt": first.negative_prompt,
+        "all_negative_prompts": [text.negative_prompt for text in texts],
+        **_seeds(pictures, request),
+        "width": width,
+        "height": height,
+        "sampler_name": first.fields.get("Sampler", request.sampler_name),
+        "cfg_scale": _number(first.fields.get("CFG scale"), request.cfg_scale),
+        "steps": request.steps,
+        "batch_size": request.batch_size,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": first.fields.get("Model", ""),
+        "sd_model_hash": first.fields.get("Model hash", ""),
+        "sd_vae_name": first.fields.get("VAE"),
+        "sd_vae_hash": first.fields.get("VAE hash"),
+        "seed_resize_from_w": request.seed_resize_from_w or -1,
+        "seed_resize_from_h": request.seed_resize_from_h or -1,
+        "denoising_strength": request.denoising_strength if _has_strength(request) else None,
+        "extra_generation_params": {key: value for key, value in first.fields.items() if key not in STANDARD_KEYS},
+        "index_of_first_image": 1 if has_grid else 0,
+        "infotexts": [*infotexts[:1], *infotexts] if has_grid else infotexts,
+        "styles": list(request.styles),
+        "job_timestamp": timestamp(job.started or job.created),
+        "clip_skip": job.settings.CLIP_stop_at_last_layers,
+        "is_using_inpainting_conditioning": "Conditional mask weight" in first.fields,
+        "version": first.fields.get("Version", ""),
+        "job_id": job.id,
+        "notices": [*translated.notices, *job.notices],
+        "ignored": list(translated.ignored),
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """A1111's job timestamp, local time without separators."""
+    return datetime.fromtimestamp(seconds).strftime("%Y%m%d%H%M%S")
+
+
+def _has_strength(request: Txt2ImgRequest | Img2ImgRequest) -> bool:
+    return isinstance(request, Img2ImgRequest) or request.enable_hr
+
+
+def _seeds(pictures: Sequence[Picture], asked: Txt2ImgRequest | Img2ImgRequest) -> dict[str, Any]:
+    seeds = [picture.seed for picture in pictures]
+    subseeds = [picture.subseed for picture in pictures]
+    return {
+        "seed": seeds[0] if seeds else asked.seed,
+        "all_seeds": seeds,
+        "subseed": subseeds[0] if subseeds else asked.subseed,
+        "all_subseeds": subseeds,
+        "subseed_strength": asked.subseed_strength,
+    }
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    """The size that was drawn at; hires fix and only masked make pictures of others."""
+    width, _, height = text.partition("x")
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
+
+
+def _number(text: str | None, otherwise: float | None) -> float | None:
+    try:
+        return float(text) if text else otherwise
+    except ValueError:
+        return otherwise

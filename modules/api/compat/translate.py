@@ -1,0 +1,161 @@
+"""A1111's payloads, translated to requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modules.images import decode_base64, whole_picture
+from modules.params import (
+    OLD_SIDE,
+    BadRequest,
+    Img2ImgRequest,
+    Pasted,
+    Settings,
+    Txt2ImgRequest,
+    make_request,
+    old_first_pass,
+    request_from_infotext,
+)
+
+from ..errors import NotFound
+from .payloads import Img2ImgPayload, InputQuirks, OutputQuirks, Quirks, Txt2ImgPayload
+from .scripts import chosen_script, scripts_left_out
+
+HARMLESS: Mapping[str, tuple[Any, ...]] = {
+    "latent_mask": ("",),
+    "restore_faces": (False,),
+}
+"""Fields of A1111 that this version does not act on, with the values at which that makes no difference.
+
+None and a missing field never do. A field whose owner is off makes none either, whatever its value.
+"""
+WITHOUT_EFFECT = frozenset({"comments"})
+NO_FACES = "Faces are not restored in this version: the pictures are made without."
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A payload as the rest of the program understands it."""
+
+    request: Txt2ImgRequest | Img2ImgRequest
+    parameters: Mapping[str, Any]
+    ignored: tuple[str, ...] = ()
+    lasting: Mapping[str, Any] | None = None
+    sends_images: bool = True
+    wants_grid: bool = False
+    notices: tuple[str, ...] = ()
+    task_id: str = ""
+
+
+def translate(
+    payload: Quirks,
+    task: str,
+    keep_input: Callable[[bytes], str],
+    paste: Callable[[str, str], Pasted] = request_from_infotext,
+) -> Translated:
+    """The request a payload asks for, what of it was ignored, and what it changes for good.
+
+    `keep_input(bytes)` stores an input picture and gives its id; `paste(text, task)` reads a picture's text.
+    Raises Unsupported for scripts, NotFound for img2img without a picture, BadPicture for one that is none
+    (A1111 answers 500 there; 422 says whose mistake it is), BadRequest and UnknownName for values.
+    """
+    script, left_out = chosen_script(payload, task), scripts_left_out(payload)
+    given = {name: getattr(payload, name) for name in payload.model_fields_set if getattr(payload, name) is not None}
+    pasted = paste(payload.infotext, task) if payload.infotext else Pasted({}, {})
+    # A1111 leaves the model as it is unless told otherwise, whatever the text says it was made with.
+    overrides = {name: value for name, value in pasted.settings.items() if name != "sd_model_checkpoint"}
+    overrides |= payload.override_settings or {}
+    known = {name: value for name, value in overrides.items() if name in Settings.model_fields}
+    fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **given})
+    if sampler := given.get("sampler_name") or given.get("sampler_index"):
+        fields["sampler_name"] = sampler
+    if isinstance(payload, InputQuirks):
+        fields["init_images"] = [keep_input(picture_bytes(text)) for text in _inputs(payload)]
+        fields["mask"] = keep_input(picture_bytes(payload.mask)) if payload.mask else ""
+        if "mask_blur" in given:  # there it overrules the two that say it apart
+            fields |= {"mask_blur_x": None, "mask_blur_y": None}
+    else:
+        fields |= _old_hires(payload, fields)
+        first = getattr(payload, "firstpass_image", None)
+        fields["firstpass_image"] = keep_input(picture_bytes(first)) if first else ""
+    request = make_request({**fields, "override_settings": known, "task": task, **script})
+    unknown = [f"override_settings.{name}" for name in overrides.keys() - known]
+    return Translated(
+        request=request,
+        parameters=_parameters(payload),
+        ignored=tuple(sorted([*_ignored(given, request), *unknown, *left_out])),
+        lasting=None if payload.override_settings_restore_afterwards in (True, None) else known,
+        sends_images=payload.send_images is not False,
+        wants_grid=_wants_grid(payload),
+        notices=(NO_FACES,) if given.get("restore_faces") else (),
+        task_id=payload.force_task_id or "",
+    )
+
+
+def picture_bytes(text: str) -> bytes:
+    """The file inside a base64 text or data URI, known to be a whole picture. Raises BadPicture."""
+    data = decode_base64(text)
+    whole_picture(data)
+    return data
+
+
+def _wants_grid(payload: Quirks) -> bool:
+    """Whether a grid is part of the answer: as in A1111 where pictures are saved, or where the options ask for it."""
+    if payload.do_not_save_grid:
+        return False
+    asked = (payload.override_settings or {}).get("return_grid")
+    return bool(payload.save_images) if asked is None else bool(asked)
+
+
+def _old_hires(payload: Quirks, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of hires fix as A1111 had it before 1.2: the first pass has sizes of its own, the last is the target.
+
+    Like there, a field of them that is 0 means the size that keeps the shape at an area of 512 x 512.
+    """
+    first = tuple(getattr(payload, f"firstphase_{side}", 0) or 0 for side in ("width", "height"))
+    target = tuple(fields.get(side) or OLD_SIDE for side in ("width", "height"))
+    if not fields.get("enable_hr") or not any(first):
+        return {}
+    if not all(first):
+        first = old_first_pass(*target)
+    return {"width": first[0], "height": first[1], "hr_resize_x": target[0], "hr_resize_y": target[1]}
+
+
+def _inputs(payload: InputQuirks) -> list[str]:
+    if not payload.init_images:
+        raise NotFound("Init image not found: send at least one picture in init_images.")
+    return payload.init_images
+
+
+def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that are fields of the request."""
+    request_type = Img2ImgRequest if isinstance(payload, InputQuirks) else Txt2ImgRequest
+    fields = {name: value for name, value in values.items() if name in request_type.model_fields}
+    fields["save_images"] = bool(values.get("save_images")) and not values.get("do_not_save_samples")
+    return fields
+
+
+def _ignored(given: Mapping[str, Any], request: Txt2ImgRequest | Img2ImgRequest) -> list[str]:
+    """The names of fields that ask for something this version does not do, or not in this task."""
+    quirks = InputQuirks if isinstance(request, Img2ImgRequest) else OutputQuirks
+    understood = {*quirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT}
+    return [name for name in given if name not in understood and not _says_nothing(name, given[name])]
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """Whether a field is at a value that asks for nothing: clients send the fields of both tasks."""
+    other = {**Txt2ImgPayload.model_fields, **Img2ImgPayload.model_fields}.get(name)
+    return value in HARMLESS.get(name, ()) or (other is not None and value in (other.default, "", 0, False, -1))
+
+
+def _parameters(payload: Quirks) -> dict[str, Any]:
+    """The payload as A1111 sends it back: without the input pictures unless they are asked for."""
+    try:
+        parameters = payload.model_dump(mode="json")
+    except ValueError as error:  # pydantic has a limit of depth, and json a deeper one
+        raise BadRequest("The payload is nested too deeply. Send plain values, lists and small objects.") from error
+    if isinstance(payload, InputQuirks) and not payload.include_init_images:
+        parameters |= {"init_images": None, "mask": None}
+    return parameters
