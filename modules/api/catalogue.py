@@ -12,7 +12,9 @@ from pydantic import BaseModel, Field
 from modules.catalogue import Entry, Kind, misfit
 from modules.images import BadPicture, thumbnail
 
-from .errors import MISSING, RESPONSES, NotFound
+from .errors import MISSING, NotFound
+from .examples import shown
+from .inputs import PICTURE
 from .services import Bound
 
 router = APIRouter(prefix="/tagbrush/v1/catalogue", tags=["catalogue"])
@@ -74,16 +76,47 @@ class Details(Card):
     metadata: dict[str, Any]
 
 
-@router.get("/{kind}", responses=RESPONSES, summary="Cards of one kind")
+ONE = Card(
+    id="sketch.safetensors",
+    kind="lora",
+    name="sketch",
+    insert="sketch",
+    title="sketch",
+    category="styles",
+    family="sd1",
+    preview="/tagbrush/v1/catalogue/lora/styles%2Fsketch.safetensors/preview?v=1760000000000000000",
+    description="Pencil on paper",
+    activation_text="sketch",
+    negative_text="",
+    preferred_weight=0.8,
+    size=37_861_176,
+    mtime=1_760_000_000.0,
+    examined=True,
+    native_size=None,
+    cfg_scale=None,
+    vectors=None,
+    has_metadata=True,
+    error=None,
+    skipped=None,
+)
+SOME = Cards(total=1, items=[ONE], categories=["styles"]).model_dump(mode="json")
+ALL_OF_ONE = Details(
+    **ONE.model_dump(), path="styles/sketch.safetensors", sha256=None, notes="", metadata={"ss_network_dim": "16"}
+).model_dump(mode="json")
+
+
+@router.get("/{kind}", responses={200: shown(SOME)}, summary="Cards of one kind")
 def cards(
     services: Bound,
     kind: Kind,
     search: Annotated[str, Query(max_length=1000, description="Words that must all occur.")] = "",
-    category: Annotated[str, Query(description="Only those of this sub-folder and the folders in it.")] = "",
-    sort: Sort = "path",
-    order: Literal["asc", "desc"] = "asc",
-    offset: Annotated[int, Query(ge=0)] = 0,
-    limit: Annotated[int, Query(ge=0, le=1000)] = 100,
+    category: Annotated[
+        str, Query(max_length=1000, description="Only those of this sub-folder and the folders in it.")
+    ] = "",
+    sort: Annotated[Sort, Query(description="What they are in order of.")] = "path",
+    order: Annotated[Literal["asc", "desc"], Query(description="Upwards or downwards.")] = "asc",
+    offset: Annotated[int, Query(ge=0, le=2**31, description="Leave out so many of the first.")] = 0,
+    limit: Annotated[int, Query(ge=0, le=1000, description="At most so many; 0 only counts.")] = 100,
 ) -> Cards:
     """The cards from `offset` on, at most `limit`, of those that match."""
     catalogue, descending = services.catalogue, order == "desc"
@@ -109,7 +142,7 @@ def refresh(services: Bound, kind: Kind | None = None) -> None:
     services.jobs.files_changed(kind or "")
 
 
-@router.get("/{kind}/{entry_id}", responses=MISSING, summary="One file")
+@router.get("/{kind}/{entry_id}", responses={200: shown(ALL_OF_ONE), **MISSING}, summary="One file")
 def details(services: Bound, kind: Kind, entry_id: str) -> Details:
     """The card, the file's own metadata, and its hash if that is known already."""
     entry = _entry(services, kind, entry_id)
@@ -126,7 +159,13 @@ def details(services: Bound, kind: Kind, entry_id: str) -> Details:
 @router.get(
     "/{kind}/{entry_id}/preview",
     response_class=Response,
-    responses={200: {"content": {"image/webp": {}}, "description": "A small picture."}, **MISSING},
+    responses={
+        200: {
+            "content": dict.fromkeys(("image/webp", "image/png", "image/jpeg", "image/gif", "image/avif"), PICTURE),
+            "description": "A small picture.",
+        },
+        **MISSING,
+    },
     summary="A card's picture",
 )
 def preview(services: Bound, kind: Kind, entry_id: str) -> Response:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
@@ -12,6 +14,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from modules.jobs import Event, Job, Listener
 
 from .errors import MISSING
+from .examples import SAID
 from .services import Bound, Services
 
 router = APIRouter(prefix="/tagbrush/v1", tags=["events"])
@@ -20,10 +23,38 @@ LastEventId = Annotated[
     str | None, Header(description="The id of the last event seen; the durable ones after it are sent again.")
 ]
 STREAM = """
-Events: `snapshot` (worker, active jobs, queue: comes first), `job` (the whole job at each change of state), `progress`,
-`preview`, `picture`, `notice`, `queue`, `worker`, `catalogue`. Those with an id are durable: none is lost over a
-reconnection. Of the others only the latest of each kind is sent to a listener that is slow.
+Each event's `data` is a JSON object:
+
+| event | data |
+| --- | --- |
+| `snapshot` | `worker`, `jobs` (those that are not over), `queue` (ids in order): comes first |
+| `job` | the whole job, at each change of its state |
+| `picture` | `job_id` and the picture, as it stands in the job |
+| `notice` | `job_id`, `text` |
+| `progress` | `job_id`, `batch`, `batches`, `step`, `steps`, `images_done`, `images`, `progress` (0 to 1), `eta` in s |
+| `preview` | `job_id`, `image` (a data URI) |
+| `queue` | `ids` of the waiting jobs, in order |
+| `worker` | `state`, `device`, `message` |
+| `catalogue` | `kind` of the files that changed; empty for all |
+
+The first four have an id and are durable: none is lost if the id of the last one seen is sent as `Last-Event-ID` when
+connecting again, as browsers do by themselves. Of the others only the latest of each kind is sent to a listener that is
+slow.
 """
+SENT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The stream.",
+        "content": {
+            "text/event-stream": {
+                "example": "".join(
+                    (f"id: {event.id}\n" if event.id else "")
+                    + f"event: {event.kind}\ndata: {json.dumps(event.data)}\n\n"
+                    for event in SAID
+                )
+            }
+        },
+    }
+}
 
 
 def _known(services: Bound, job_id: str) -> Job:
@@ -31,7 +62,13 @@ def _known(services: Bound, job_id: str) -> Job:
     return services.jobs.get(job_id)
 
 
-@router.get("/events", response_class=EventSourceResponse, summary="Everything that happens", description=STREAM)
+@router.get(
+    "/events",
+    response_class=EventSourceResponse,
+    responses=SENT,
+    summary="Everything that happens",
+    description=STREAM,
+)
 async def events(services: Bound, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
     async for event in _stream(services, _number(last_event_id), None):
         yield event
@@ -40,7 +77,7 @@ async def events(services: Bound, last_event_id: LastEventId = None) -> AsyncIte
 @router.get(
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
-    responses=MISSING,
+    responses={**SENT, **MISSING},
     summary="What happens to one job",
     description="Begins with the job as it is; ends after the event that tells of its end.",
 )
@@ -88,6 +125,20 @@ async def until_closing(listener: Listener, closing: asyncio.Event) -> AsyncIter
         end.cancel()
         if heard is not None:
             heard.cancel()
+
+
+async def finished(services: Services, job_id: str, timeout: float | None = None) -> Job:
+    """The job once it is over; as it is when `timeout` seconds pass or the server goes down. Raises UnknownJob."""
+    with services.jobs.listen(job_id=job_id) as listener:
+        job = await asyncio.to_thread(services.jobs.get, job_id)
+        if job.state.is_final:
+            return job
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                async for event in until_closing(listener, services.closing):
+                    if event.kind == "job" and event.data.get("finished"):
+                        break
+    return await asyncio.to_thread(services.jobs.get, job_id)
 
 
 def _framed(event: Event) -> ServerSentEvent:

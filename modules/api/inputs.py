@@ -11,12 +11,18 @@ from starlette.concurrency import run_in_threadpool
 from modules.images import MAX_BYTES, open_picture, whole_picture
 
 from .errors import MISSING, RESPONSES
+from .examples import INPUT_ID, shown
 from .services import Bound
 
 router = APIRouter(prefix="/tagbrush/v1", tags=["inputs"])
 
+PICTURE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 PICTURE_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    "requestBody": {
+        "required": True,
+        "description": "A picture's file: `curl --data-binary @apple.png`.",
+        "content": {kind: {} for kind in ("image/png", "image/jpeg", "image/webp", "application/octet-stream")},
+    }
 }
 """What OpenAPI says of a route whose body is a picture's bytes."""
 
@@ -32,7 +38,7 @@ class StoredInput(BaseModel):
 @router.post(
     "/inputs",
     status_code=201,
-    responses=RESPONSES,
+    responses={201: shown({"id": INPUT_ID, "width": 512, "height": 512}), **RESPONSES},
     summary="Upload a picture",
     openapi_extra=PICTURE_BODY,
 )
@@ -46,7 +52,13 @@ async def upload(services: Bound, request: Request) -> StoredInput:
 @router.get(
     "/inputs/{input_id}",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}, "description": "The bytes as they came."}, **MISSING},
+    responses={
+        200: {
+            "content": dict.fromkeys(("image/png", "image/jpeg", "image/webp"), PICTURE),
+            "description": "The bytes as they came.",
+        },
+        **MISSING,
+    },
     summary="An uploaded picture",
 )
 def stored(services: Bound, input_id: str) -> Response:

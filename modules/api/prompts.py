@@ -8,10 +8,11 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from modules.catalogue import StyleEntry
-from modules.params import BadRequest, find_sampler
+from modules.params import BadRequest, UnknownName, find_sampler
 from modules.prompt import check_brackets, count_tokens, embedding_words, merge_styles, parse_prompt
 
-from .errors import MISSING, RESPONSES
+from .errors import MISSING, RESPONSES, NotFound
+from .examples import shown
 from .services import Bound, Services
 
 router = APIRouter(prefix="/tagbrush/v1", tags=["prompts"])
@@ -51,7 +52,15 @@ class MergedPrompts(BaseModel):
     negative_prompt: str
 
 
-@router.post("/prompts/survey", responses=RESPONSES, summary="How long prompts are")
+SURVEYED = {
+    "prompt": {"used": 7, "limit": 75, "problems": []},
+    "negative_prompt": {"used": 0, "limit": 75, "problems": []},
+}
+MERGED = {"prompt": "a lemon, ink drawing", "negative_prompt": "photo"}
+INK = {"name": "ink", "prompt": "{prompt}, ink drawing", "negative_prompt": "photo"}
+
+
+@router.post("/prompts/survey", responses={200: shown(SURVEYED), **RESPONSES}, summary="How long prompts are")
 def survey(services: Bound, payload: PromptsPayload) -> Surveys:
     """Counts as the text encoder will: with styles, embeddings and prompt editing, without tags and comments."""
     merged = merge(services, payload)
@@ -63,7 +72,7 @@ def survey(services: Bound, payload: PromptsPayload) -> Surveys:
     )
 
 
-@router.post("/prompts/merge", responses=RESPONSES, summary="Merge styles into prompts")
+@router.post("/prompts/merge", responses={200: shown(MERGED), **RESPONSES}, summary="Merge styles into prompts")
 def merge(services: Bound, payload: PromptsPayload) -> MergedPrompts:
     """The prompts as jobs with these styles would have them; unknown names are passed over."""
     known = {entry.name: entry for entry in services.styles.entries()} if payload.styles else {}
@@ -72,13 +81,13 @@ def merge(services: Bound, payload: PromptsPayload) -> MergedPrompts:
     return MergedPrompts(prompt=prompt, negative_prompt=negative_prompt)
 
 
-@router.get("/styles", summary="Styles")
+@router.get("/styles", responses={200: shown([INK])}, summary="Styles")
 def styles(services: Bound) -> list[StyleItem]:
     """Those of styles.csv, or of the files that --styles-file names, as they are on disk now."""
     return [_item(entry) for entry in services.styles.entries()]
 
 
-@router.post("/styles", status_code=201, responses=RESPONSES, summary="Save a style")
+@router.post("/styles", status_code=201, responses={201: shown(INK), **RESPONSES}, summary="Save a style")
 def save_style(services: Bound, style: StyleItem) -> StyleItem:
     """Adds the style, or changes the one of its name in the file that has it."""
     try:
@@ -90,7 +99,10 @@ def save_style(services: Bound, style: StyleItem) -> StyleItem:
 @router.delete("/styles/{name}", status_code=204, responses=MISSING, summary="Forget a style")
 def remove_style(services: Bound, name: str) -> Response:
     """Takes the style out of every file that has it; a copy of the file is kept as `.bak`."""
-    services.styles.remove(name)
+    try:
+        services.styles.remove(name)
+    except UnknownName as error:
+        raise NotFound(str(error)) from error
     return Response(status_code=204)
 
 

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import FastAPI
 
-from . import (
-    about,
-    catalogue,
-    events,
-    extras,
-    inputs,
-    internal,
-    jobs,
-    listings,
-    options,
-    prompts,
-    sdapi,
-    stopping,
-    texts,
-    unbuilt,
-)
+from . import about, catalogue, choices, events, inputs, jobs, listings, prompts, sdapi, texts
+from .openapi import document, operation_id
 
 ROUTERS = (
     jobs.router,
@@ -28,18 +16,15 @@ ROUTERS = (
     catalogue.router,
     prompts.router,
     about.router,
+    choices.router,
     texts.router,
     sdapi.router,
     listings.router,
-    options.router,
-    extras.router,
-    unbuilt.router,
-    internal.router,
-    stopping.router,
 )
 
 
 def include_routes(app: FastAPI) -> None:
-    """Add every route to `app`, whose `state.services` they use."""
+    """Add every route to `app`, whose `state.services` they use, and describe them all in its OpenAPI document."""
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, generate_unique_id_function=operation_id)
+    app.openapi = partial(document, app, ROUTERS)  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from modules.params.foreign import read_text
 from modules.prompt import unstyled_fields
 
 from .errors import RESPONSES
+from .examples import shown
 from .inputs import PICTURE_BODY, read_body
 from .services import Bound, Services
 
@@ -24,10 +25,11 @@ router = APIRouter(prefix="/tagbrush/v1", tags=["texts"])
 Task = Literal["txt2img", "img2img"]
 
 
+LEMON = "a lemon\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 128x128"
+
+
 class InfotextPayload(BaseModel):
-    text: Annotated[
-        str, Field(max_length=1_000_000, examples=["a lemon\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 128x128"])
-    ]
+    text: Annotated[str, Field(max_length=1_000_000, examples=[LEMON])]
     task: Task = "txt2img"
 
 
@@ -45,7 +47,23 @@ class ParsedInfotext(BaseModel):
     items: dict[str, Any] = Field({}, description="What else the file says of itself.")
 
 
-@router.post("/infotext/parse", summary="Take a picture's text apart")
+READ = ParsedInfotext(
+    text=LEMON,
+    fields={
+        "prompt": "a lemon",
+        "steps": 20,
+        "sampler_name": "Euler a",
+        "seed": 1,
+        "width": 128,
+        "height": 128,
+    },
+    settings={},
+    changes={},
+    notices=[],
+).model_dump(mode="json")
+
+
+@router.post("/infotext/parse", responses={200: shown(READ)}, summary="Take a picture's text apart")
 def parse(services: Bound, payload: InfotextPayload) -> ParsedInfotext:
     """What the text sets: request fields and options. A graph of ComfyUI's is understood too."""
     program, info = read_text(payload.text)
@@ -55,7 +73,7 @@ def parse(services: Bound, payload: InfotextPayload) -> ParsedInfotext:
 
 @router.post(
     "/infotext/read",
-    responses=RESPONSES,
+    responses={200: shown(READ), **RESPONSES},
     summary="Read a picture's text",
     openapi_extra=PICTURE_BODY,
 )

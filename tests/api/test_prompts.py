@@ -46,4 +46,4 @@ def test_styles_are_saved_listed_merged_counted_and_forgotten(client: TestClient
 
 def test_a_style_needs_a_name_and_one_that_is_not_there_cannot_be_forgotten(client: TestClient) -> None:
     assert client.post(f"{ROOT}/styles", json=INK | {"name": "# remark"}).status_code == 422
-    assert client.delete(f"{ROOT}/styles/nothing").status_code == 400
+    assert client.delete(f"{ROOT}/styles/nothing").status_code == 404
