@@ -1,17 +1,24 @@
 """HTTP: our own routes under /tagbrush/v1, A1111's under /sdapi/v1, and who may use them."""
 
+from .bodies import LimitBodies
 from .errors import ErrorBody, install_error_handlers
+from .passwords import AskPassword
+from .proxies import BehindProxy, Proxies
 from .routes import include_routes
-from .security import AskPassword, Hosts, OwnPagesOnly, TellTime
+from .security import Hosts, Origins, OwnPagesOnly, TellTime
 from .services import Page, PageState, Services
 
 __all__ = [
     "AskPassword",
+    "BehindProxy",
     "ErrorBody",
     "Hosts",
+    "LimitBodies",
+    "Origins",
     "OwnPagesOnly",
     "Page",
     "PageState",
+    "Proxies",
     "Services",
     "TellTime",
     "include_routes",

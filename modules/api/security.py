@@ -8,23 +8,26 @@ so every answer forbids other sites to show it in a frame, where a person could 
 
 from __future__ import annotations
 
-import base64
-import hmac
-import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .refusals import refuse
 
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::\d+)?", re.ASCII)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+
 NO_FOREIGN_FRAMES = {"Content-Security-Policy": "frame-ancestors 'self'", "X-Frame-Options": "SAMEORIGIN"}
+ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+"""What every answer says: it is what it is called, and its address is nobody else's business."""
 
 
 @dataclass(frozen=True)
@@ -56,33 +59,103 @@ class Hosts:
         return _is_address(name) and (self.any_address or ip_address(name).is_loopback)
 
 
-class OwnPagesOnly:
-    """ASGI middleware that answers 403 to a foreign name or a foreign page, before anything else runs."""
+@dataclass(frozen=True)
+class Origins:
+    """The pages of other addresses that may use this server; none by default."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
-        self.app, self.hosts = app, hosts
+    listed: frozenset[str] = frozenset()
+    pattern: re.Pattern[str] | None = None
+
+    @classmethod
+    def of(cls, listed: Iterable[str], pattern: str = "") -> Origins:
+        """Those in a list (`https://example.com`; `*` is any), and those that a pattern matches from end to end.
+
+        Raises re.error for a pattern that is none.
+        """
+        names = frozenset(origin.strip().rstrip("/").casefold() for origin in listed)
+        return cls(names, re.compile(pattern) if pattern else None)
+
+    @property
+    def anyone(self) -> bool:
+        return "*" in self.listed
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of `origin`, as a browser writes it, may ask and read."""
+        return self.anyone or origin in self.listed or bool(self.pattern and self.pattern.fullmatch(origin))
+
+
+NO_ORIGINS = Origins()
+
+
+class OwnPagesOnly:
+    """ASGI middleware that answers 403 to a foreign name or a foreign page, before anything else runs.
+
+    It alone says what pages of other addresses may do: what an app behind it says of that is taken off its answers.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Hosts, origins: Origins = NO_ORIGINS) -> None:
+        self.app, self.hosts, self.origins = app, hosts, origins
+        self._shared = CORSMiddleware(
+            self._unshared,
+            allow_origins=sorted(origins.listed),
+            allow_origin_regex=origins.pattern.pattern if origins.pattern else None,
+            allow_methods=METHODS,
+            allow_headers=("*",),
+            allow_credentials=not origins.anyone,
+            allow_private_network=True,
+            expose_headers=("Location", "X-Process-Time"),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
 
-        async def unframed(message: Message) -> None:
+        async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
                 for name, value in NO_FOREIGN_FRAMES.items():
-                    MutableHeaders(scope=message).append(name, value)
+                    headers.append(name, value)
+                for name, value in ALWAYS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        reason = refusal(Headers(scope=scope), self.hosts)
-        if reason is None:
-            await self.app(scope, receive, unframed)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": reason})
+        headers = Headers(scope=scope)
+        reason = refusal(headers, self.hosts, self.origins)
+        if reason is not None:
+            await refuse(403, "Forbidden", reason)(scope, receive, guarded)
+        elif is_foreign(headers):
+            await self._shared(scope, receive, guarded)
         else:
-            await _error(403, "Forbidden", reason)(scope, receive, unframed)
+            await self._unshared(scope, receive, guarded)
+
+    async def _unshared(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app, without what it says itself of pages of other addresses."""
+
+        async def silent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [
+                    pair for pair in message.get("headers", ()) if not pair[0].lower().startswith(b"access-control-")
+                ]
+                message = {**message, "headers": kept}
+            await send(message)
+
+        await self.app(scope, receive, silent)
 
 
-def refusal(headers: Headers, hosts: Hosts) -> str | None:
+def is_foreign(headers: Headers) -> bool:
+    """Whether a page of another address asks."""
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    try:
+        place = urlsplit(origin).netloc.casefold()
+    except ValueError:
+        return True
+    return place != headers.get("host", "").casefold()
+
+
+def refusal(headers: Headers, hosts: Hosts, origins: Origins = NO_ORIGINS) -> str | None:
     """Why a request with these headers is turned away, in words; None if it may pass."""
     host = headers.get("host", "")
     if not hosts.accepts(host):
@@ -92,8 +165,11 @@ def refusal(headers: Headers, hosts: Hosts) -> str | None:
         )
     origin = headers.get("origin")
     if origin is not None:
-        if urlsplit(origin).netloc.casefold() != host.casefold():
-            return f'A page of "{origin}" may not use this server.'
+        if is_foreign(headers) and not origins.allows(origin):
+            return (
+                f'A page of "{origin}" may not use this server, which is "{host}". If it is yours, allow it with '
+                "--cors-allow-origins; a reverse proxy has to hand on the Host it was asked for."
+            )
         return None
     navigates = headers.get("sec-fetch-mode") == "navigate"
     if headers.get("sec-fetch-site") == "cross-site" and not navigates:
@@ -115,30 +191,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class AskPassword:
-    """ASGI middleware that lets in only who knows one of the logins, each `user:password` (HTTP Basic)."""
-
-    def __init__(self, app: ASGIApp, logins: Iterable[str]) -> None:
-        self.app = app
-        self._known = tuple(base64.b64encode(login.encode()) for login in logins)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or self._knows(Headers(scope=scope).get("authorization", "")):
-            await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "A login is needed."})
-        else:
-            headers = {"WWW-Authenticate": 'Basic realm="Tagbrush", charset="UTF-8"'}
-            await _error(401, "Unauthorized", "A user name and a password are needed.", headers)(scope, receive, send)
-
-    def _knows(self, header: str) -> bool:
-        scheme, _, given = header.partition(" ")
-        token = given.strip().encode()
-        # Every login is compared, in constant time: how long it takes tells nothing of them.
-        matches = [hmac.compare_digest(token, known) for known in self._known]
-        return scheme.casefold() == "basic" and any(matches)
-
-
 class TellTime:
     """ASGI middleware that says in `X-Process-Time` how many seconds an answer took to begin."""
 
@@ -157,8 +209,3 @@ class TellTime:
             await send(message)
 
         await self.app(scope, receive, timed)
-
-
-def _error(status: int, error: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    body = {"error": error, "detail": detail, "body": "", "errors": detail}
-    return Response(json.dumps(body), status, headers, media_type="application/json")

@@ -21,8 +21,19 @@ from modules.params import TagbrushError
 
 from .assemble import assemble
 from .factory import create_app
+from .gate import PageRoutes, Uploads
 from .options import Options, parse
 from .server import Noise, Server, bind
+
+NO_LOGIN = """\
+WARNING: there is no login. Whoever reaches this machine over the network can use this server, see every picture, \
+and change its settings. Start it with a name and a password of your choice:
+    webui.py --listen --auth NAME:PASSWORD
+or keep them out of the list of processes: --gradio-auth-path FILE, a NAME:PASSWORD in each line."""
+
+ANY_ORIGIN = """\
+WARNING: --cors-allow-origins=* lets every page that a browser opens use this server. Name the pages that may: \
+--cors-allow-origins https://example.com"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +69,13 @@ def serve(options: Options, console: Console) -> None:
         listener.close()
         raise
     app = create_app(
-        services, hosts=allowed_hosts(options), logins=options.auth, mount=_mount_page if options.page else None
+        services,
+        hosts=allowed_hosts(options),
+        origins=options.origins,
+        proxies=options.proxies,
+        subpath=options.subpath,
+        logins=options.auth,
+        mount=_mount_page if options.page else None,
     )
     port = listener.getsockname()[1]
 
@@ -79,9 +96,9 @@ def announce(options: Options, port: int, console: Console) -> None:
     if options.listens:
         console.print(f"From other machines: {options.scheme}://{socket.gethostname()}:{port}")
         if not options.auth:
-            console.print(
-                "Whoever reaches this machine can use it. --api-auth USER:PASSWORD asks for a login.", style="yellow"
-            )
+            console.print(NO_LOGIN, style="bold yellow")
+    if options.origins.anyone:
+        console.print(ANY_ORIGIN, style="bold yellow")
     if options.browser:
         threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
@@ -102,8 +119,9 @@ def set_up_logging(level: str, console: Console) -> None:
 
 
 def _mount_page(app: FastAPI, services: Services) -> None:
-    """Build the page into `app`. Imports gradio, which takes seconds."""
+    """Build the page into `app`, and its gate around it. Imports gradio, which takes seconds."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from modules.ui import mount
 
     mount(app, services.jobs, services.catalogue, services.styles)
+    app.add_middleware(PageRoutes, uploads=Uploads.of(os.environ))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from .page import Assets
@@ -20,13 +21,14 @@ def mount_docs(app: FastAPI) -> None:
     assert app.openapi_url is not None, "there is nothing to document"
     openapi_url = app.openapi_url
 
-    def docs() -> HTMLResponse:
+    def docs(request: Request) -> HTMLResponse:
+        place = request.scope.get("root_path", "")
         return get_swagger_ui_html(
-            openapi_url=openapi_url,
+            openapi_url=place + openapi_url,
             title=f"{app.title} API",
-            swagger_js_url=f"{FILES}/swagger-ui-bundle.js",
-            swagger_css_url=f"{FILES}/swagger-ui.css",
-            swagger_favicon_url="/tagbrush/assets/css/brush.svg",
+            swagger_js_url=f"{place}{FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{place}{FILES}/swagger-ui.css",
+            swagger_favicon_url=f"{place}/tagbrush/assets/css/brush.svg",
             swagger_ui_parameters=PARAMETERS,
         )
 

@@ -8,7 +8,19 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from modules.api import AskPassword, Hosts, OwnPagesOnly, Services, TellTime, include_routes, install_error_handlers
+from modules.api import (
+    AskPassword,
+    BehindProxy,
+    Hosts,
+    LimitBodies,
+    Origins,
+    OwnPagesOnly,
+    Proxies,
+    Services,
+    TellTime,
+    include_routes,
+    install_error_handlers,
+)
 
 from .docs import mount_docs
 from .page import Mount, PageGate, mount_assets
@@ -26,12 +38,21 @@ AUTOMATIC1111's WebUI and waits. Every error is `{error, detail, body, errors}`;
 
 
 def create_app(
-    services: Services, *, hosts: Hosts | None = None, logins: Iterable[str] = (), mount: Mount | None = None
+    services: Services,
+    *,
+    hosts: Hosts | None = None,
+    origins: Origins | None = None,
+    proxies: Proxies | None = None,
+    subpath: str = "",
+    logins: Iterable[str] = (),
+    mount: Mount | None = None,
 ) -> FastAPI:
     """The whole server: its lifespan starts the worker and the watching of folders, and ends both.
 
-    `mount` builds the page (see `PageGate`); without it the API is served alone.
+    `hosts` are the names it answers to, `origins` the foreign pages that may use it, `proxies` and `subpath` what
+    stands before it. `mount` builds the page (see `PageGate`); without it the API is served alone.
     """
+    hosts = hosts or Hosts.loopback()
     gate = PageGate(services, mount)
 
     @asynccontextmanager
@@ -42,10 +63,13 @@ def create_app(
     app = FastAPI(title="Tagbrush", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     install_error_handlers(app)
+    # The innermost first: whoever may not come in is sent away before a body of theirs is read.
+    app.add_middleware(LimitBodies)
     if tuple(logins):
         app.add_middleware(AskPassword, logins=tuple(logins))
     app.add_middleware(TellTime)
-    app.add_middleware(OwnPagesOnly, hosts=hosts or Hosts.loopback())
+    app.add_middleware(OwnPagesOnly, hosts=hosts, origins=origins or Origins())
+    app.add_middleware(BehindProxy, hosts=hosts, proxies=proxies, subpath=subpath)
     include_routes(app)
     mount_docs(app)
     mount_assets(app)

@@ -30,13 +30,13 @@ IGNORED_SWITCHES = (
 
 IGNORED_WITH_VALUE = (
     "allowed-path", "bsrgan-models-path", "ckpt", "clip-models-path", "codeformer-models-path", "config",
-    "controlnet-dir", "cors-allow-origins", "cors-allow-origins-regex", "dat-models-path", "esrgan-models-path",
+    "controlnet-dir", "dat-models-path", "esrgan-models-path",
     "filename-hide-ui", "forge-ref-a1111-home", "forge-ref-comfy-home", "freeze-settings-in-sections",
     "freeze-specific-settings", "gfpgan-dir", "gfpgan-model", "gfpgan-models-path", "gpu-device-id",
-    "gradio-allowed-path", "gradio-auth-path", "localizations-dir", "ngrok", "ngrok-options", "ngrok-region",
+    "gradio-allowed-path", "localizations-dir", "ngrok", "ngrok-options", "ngrok-region",
     "no-gpu-memory-limit", "opt-sub-quad-chunk-threshold", "opt-sub-quad-kv-chunk-size",
     "opt-sub-quad-q-chunk-size", "precision", "realesrgan-models-path", "scunet-models-path",
-    "sub-quad-chunk-threshold", "sub-quad-kv-chunk-size", "sub-quad-q-chunk-size", "subpath",
+    "sub-quad-chunk-threshold", "sub-quad-kv-chunk-size", "sub-quad-q-chunk-size",
     "swinir-models-path", "textual-inversion-templates-dir", "theme", "timeout-keep-alive", "ui-config-file",
     "ui-settings-file",
 )  # fmt: skip

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from modules.api import Origins, Proxies
 from modules.params import TagbrushError
 
 from .historical import IGNORED_SWITCHES, IGNORED_WITH_VALUE
@@ -52,6 +54,9 @@ class Options:
     page: bool = True
     browser: bool = True
     auth: tuple[str, ...] = ()
+    origins: Origins = field(default_factory=Origins)
+    proxies: Proxies = field(default_factory=Proxies)
+    subpath: str = ""
     tls_keyfile: Path | None = None
     tls_certfile: Path | None = None
     loglevel: str = "WARNING"
@@ -100,7 +105,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         device=_device(arguments),
         page=not arguments.nowebui,
         browser=not (arguments.no_browser or arguments.nowebui),
-        auth=_logins(arguments.auth),
+        auth=_logins(arguments.auth, arguments.gradio_auth_path),
+        origins=_origins(arguments),
+        proxies=_proxies(arguments.trusted_proxy),
+        subpath=_subpath(arguments.subpath),
         tls_keyfile=_folder(arguments.tls_keyfile),
         tls_certfile=_folder(arguments.tls_certfile),
         loglevel=arguments.loglevel.upper(),
@@ -146,8 +154,16 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
     add("--device", default="auto", metavar="|".join(DEVICES), help="what to compute on (default: auto)")
     add("--device-id", type=int, metavar="N", help="which of several graphics cards")
     add("--use-cpu", nargs="*", metavar="PART", help="as in A1111: with no part or `all`, the same as --device cpu")
-    add("--api-auth", "--gradio-auth", dest="auth", action="append", default=[], metavar="USER:PASSWORD",
+    add("--auth", "--api-auth", "--gradio-auth", dest="auth", action="append", default=[], metavar="USER:PASSWORD",
         help="ask for a name and a password; several separated by commas")  # fmt: skip
+    add("--gradio-auth-path", type=Path, action="append", default=[], metavar="FILE",
+        help="read them from a file instead, a line each")  # fmt: skip
+    add("--cors-allow-origins", action="append", default=[], metavar="ORIGINS",
+        help="pages that may use this server (https://example.com), separated by commas")  # fmt: skip
+    add("--cors-allow-origins-regex", default="", metavar="REGEX", help="the same as a pattern of the whole origin")
+    add("--trusted-proxy", action="append", default=[], metavar="ADDRESS",
+        help="address or network of a reverse proxy whose X-Forwarded headers are believed")  # fmt: skip
+    add("--subpath", default="", metavar="PATH", help="path below which a reverse proxy shows this server")
     add("--tls-keyfile", type=Path, metavar="FILE", help="serve https with this key")
     add("--tls-certfile", type=Path, metavar="FILE", help="and this certificate")
     add("--loglevel", default="warning", choices=("debug", "info", "warning", "error", "critical"), type=str.lower)
@@ -200,12 +216,47 @@ def _device(arguments: argparse.Namespace) -> str:
     return device
 
 
-def _logins(values: Iterable[str]) -> tuple[str, ...]:
-    logins = tuple(login.strip() for value in values for login in value.split(",") if login.strip())
+def _logins(values: Iterable[str], files: Iterable[Path]) -> tuple[str, ...]:
+    """The logins given as flags and in files, each `user:password`. Raises BadFlag, and never says what was given."""
+    lines = [line for file in files for line in _read_logins(file)]
+    logins = tuple(login.strip() for value in [*values, *lines] for login in value.split(",") if login.strip())
     for login in logins:
-        if ":" not in login:
-            raise BadFlag("--api-auth takes USER:PASSWORD; there is no colon in what was given.")
+        user, colon, password = login.partition(":")
+        if not (user and colon and password):
+            raise BadFlag("--auth takes USER:PASSWORD; one of those given has no colon, or nothing beside it.")
+    if (values or files) and not logins:
+        raise BadFlag("--auth and --gradio-auth-path gave no login, so everybody could come in. Give USER:PASSWORD.")
     return logins
+
+
+def _read_logins(file: Path) -> list[str]:
+    try:
+        return file.expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFlag(f"--gradio-auth-path {file} cannot be read: {error}. Name a text file.") from error
+
+
+def _origins(arguments: argparse.Namespace) -> Origins:
+    listed = [origin for value in arguments.cors_allow_origins for origin in value.split(",") if origin.strip()]
+    try:
+        return Origins.of(listed, arguments.cors_allow_origins_regex)
+    except re.error as error:
+        raise BadFlag(f"--cors-allow-origins-regex is no pattern: {error}.") from error
+
+
+def _proxies(values: Iterable[str]) -> Proxies:
+    try:
+        return Proxies.of(part for value in values for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise BadFlag(f"--trusted-proxy takes addresses (127.0.0.1) and networks (10.0.0.0/8): {error}.") from error
+
+
+def _subpath(text: str) -> str:
+    """The subpath with a slash before it and none behind; empty for none."""
+    parts = [part for part in text.split("/") if part]
+    if any(part in (".", "..") or not re.fullmatch(r"[\w.~-]+", part, re.ASCII) for part in parts):
+        raise BadFlag(f'--subpath "{text}" is no path of plain words; give one like /tagbrush.')
+    return "".join(f"/{part}" for part in parts)
 
 
 def _folder(path: Path | None) -> Path | None:
@@ -214,7 +265,7 @@ def _folder(path: Path | None) -> Path | None:
 
 def _shown(arguments: argparse.Namespace) -> dict[str, object]:
     """The flags as the API tells them: without passwords."""
-    hidden = {"auth", "notes"}
+    hidden = {"auth", "gradio_auth_path", "notes"}
     values = {name: value for name, value in vars(arguments).items() if name not in hidden}
     return {name: _plain(value) for name, value in values.items()}
 

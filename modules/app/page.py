@@ -17,6 +17,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from modules.api import Services
+from modules.api.proxies import own_path
+
+from .policy import OwnScriptsOnly
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +50,11 @@ class PageGate:
             services.page.state = "off"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._page is not None and not scope["path"].startswith(APIS):
-            await self._page(scope, receive, send)
+        path = own_path(scope)
+        if self._page is not None and not path.startswith(APIS):
+            await (OwnScriptsOnly(self._page) if _shows_page(scope) else self._page)(scope, receive, send)
         elif scope["type"] == "http":
-            await self._placeholder(scope["path"])(scope, receive, send)
+            await self._placeholder(path, scope.get("root_path", ""))(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1013})
 
@@ -82,14 +86,19 @@ class PageGate:
         with suppress(RuntimeError):  # the server has ended meanwhile
             tell()
 
-    def _placeholder(self, path: str) -> Response:
+    def _placeholder(self, path: str, place: str) -> ASGIApp:
         if path != "/":
             missing = {"error": "NotFound", "detail": f"There is nothing at {path}.", "body": "", "errors": ""}
             may_come = self._services.page.state == "starting" and not path.startswith(APIS)
             return JSONResponse(missing, 503 if may_come else 404)
         if self._mount is None:
-            return RedirectResponse("/docs")
-        return FileResponse(self._shell, media_type="text/html", headers={"Cache-Control": "no-store"})
+            return RedirectResponse(f"{place}/docs")
+        shell = FileResponse(self._shell, media_type="text/html", headers={"Cache-Control": "no-store"})
+        return OwnScriptsOnly(shell)
+
+
+def _shows_page(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] == "GET" and own_path(scope) == "/"
 
 
 class Assets(StaticFiles):

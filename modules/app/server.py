@@ -88,6 +88,8 @@ class Server(uvicorn.Server):
             ssl_keyfile=tls_keyfile,
             ssl_certfile=tls_certfile,
             server_header=False,
+            # Who asks, where a proxy stands before the server, is decided by our own middleware.
+            proxy_headers=False,
         )
         super().__init__(config)
         self._services, self._on_ready = services, on_ready

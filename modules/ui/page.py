@@ -28,25 +28,20 @@ CARD_TABS = (
     ("Lora", "lora", "lora"),
 )
 HEAD = """
-<link rel="stylesheet" href="/tagbrush/assets/css/tagbrush.css">
-<link rel="icon" href="/tagbrush/assets/css/brush.svg" type="image/svg+xml">
-<script type="module" src="/tagbrush/assets/javascript/main.js"></script>
+<link rel="stylesheet" href="tagbrush/assets/css/tagbrush.css">
+<link rel="icon" href="tagbrush/assets/css/brush.svg" type="image/svg+xml">
+<script type="module" src="tagbrush/assets/javascript/main.js"></script>
 """
-BRAND = '<span class="tb-brand"><img src="/tagbrush/assets/css/brush.svg" alt="" width="28" height="28">Tagbrush</span>'
+BRAND = '<span class="tb-brand"><img src="tagbrush/assets/css/brush.svg" alt="" width="28" height="28">Tagbrush</span>'
 TYPED = """() => ['txt2img.prompt', 'txt2img.negative', 'img2img.prompt', 'img2img.negative']
     .map((box) => sessionStorage.getItem(`tagbrush.${box}`) ?? '')"""
 SAY = "(text) => { if (text) window.tagbrush.say(text); }"
-ADDRESSES = ("/gradio_api/file=http{rest:path}", "/gradio_api/file/http{rest:path}")
 HIDDEN = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def mount(app: FastAPI, jobs: Jobs, catalogue: Catalogue, styles: StyleFiles, path: str = "/") -> gr.Blocks:
     """The page, mounted on `app` at `path`."""
     blocks = build(jobs, catalogue, styles)
-    # gradio's route for files takes addresses too, and answers with what came as a page of this server where the other
-    # one calls it HTML: a link on any page of the web would run a script with all the rights of ours.
-    for address in ADDRESSES:
-        app.add_api_route(address, _refuse_address, methods=["GET", "HEAD"], status_code=403, include_in_schema=False)
     gr.mount_gradio_app(
         app,
         blocks,
@@ -63,10 +58,6 @@ def mount(app: FastAPI, jobs: Jobs, catalogue: Catalogue, styles: StyleFiles, pa
         mcp_server=False,
     )
     return blocks
-
-
-def _refuse_address(rest: str) -> str:
-    return "Files of other servers are not fetched. Open their address itself."
 
 
 def build(jobs: Jobs, catalogue: Catalogue, styles: StyleFiles) -> gr.Blocks:

@@ -11,7 +11,7 @@ from modules.app.options import ROOT, BadFlag, Options, parse
 
 # Every flag that A1111 users have in their start scripts (F001), with a value where it takes one.
 F001 = """
---listen --port=7861 --share --gradio-auth=a:b --gradio-auth-path=x --api --api-auth=a:b --nowebui --ckpt=x --ckpt-dir=x
+--listen --port=7861 --share --gradio-auth=a:b --api --api-auth=a:b --nowebui --ckpt=x --ckpt-dir=x
 --vae-dir=x --vae-path=x --embeddings-dir=x --lora-dir=x --hypernetwork-dir=x --styles-file=x --data-dir=x
 --models-dir=x
 --no-half --no-half-vae --precision=full --upcast-sampling --medvram --medvram-sdxl --lowvram --xformers

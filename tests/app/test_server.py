@@ -79,9 +79,12 @@ def test_one_line_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_who_lets_others_in_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
     open_to_all = Options(host="0.0.0.0", browser=False)
-    assert "--api-auth" in said(open_to_all, capsys)
+    warned = said(open_to_all, capsys)
+    assert "WARNING: there is no login." in warned
+    assert "webui.py --listen --auth NAME:PASSWORD" in warned
     assert socket.gethostname() in said(open_to_all, capsys)
-    assert "--api-auth" not in said(Options(host="0.0.0.0", browser=False, auth=("a:b",)), capsys)
+    assert "WARNING" not in said(Options(host="0.0.0.0", browser=False, auth=("a:b",)), capsys)
+    assert "WARNING" not in said(Options(browser=False), capsys)
     assert "https://" in said(Options(browser=False, tls_certfile=Path("x")), capsys)
 
 

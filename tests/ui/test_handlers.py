@@ -283,10 +283,3 @@ def test_the_page_takes_no_file_larger_than_an_input_may_be(handlers: Handlers) 
     assert answer(handlers, "POST", "/gradio_api/upload", files=files).status_code == 413
 
 
-@pytest.mark.parametrize(
-    "path", ["file=https://127.0.0.1/a.png", "file=https%3A%2F%2F127.0.0.1%2Fa.png", "file/http://a"]
-)
-def test_the_page_fetches_nothing_from_other_servers(handlers: Handlers, path: str) -> None:
-    response = answer(handlers, "GET", f"/gradio_api/{path}")
-    assert response.status_code == 403
-    assert "not fetched" in response.text

@@ -1,6 +1,12 @@
 // Requests to the server. Every failure becomes an Error whose message can be shown as it stands.
 
-const ROOT = "/tagbrush/v1";
+// Where the server is shown: nothing, or what a proxy puts before its paths (--subpath).
+const PLACE = new URL("../../..", import.meta.url).pathname.replace(/\/$/, "");
+
+/** The address of one of the server's own paths. @param {string} path */
+export const at = (path) => PLACE + path;
+
+const ROOT = at("/tagbrush/v1");
 
 /** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
 async function request(path, options = {}) {

@@ -1,7 +1,7 @@
 // <tb-cards kind="lora" task="txt2img">: the files of one kind as cards. However many there are, only those in
 // view are in the page; the others are asked for, a page at a time, as they scroll into view.
 
-import { get, post, searchCatalogue } from "./api.js";
+import { at, get, post, searchCatalogue } from "./api.js";
 import { make, Mounted } from "./element.js";
 import { on } from "./events.js";
 import { onEdit, readPrompts, targetBox, write } from "./prompts.js";
@@ -161,7 +161,7 @@ class Cards extends Mounted {
   /** @param {any} item */
   buildCard(item) {
     const art = item.preview
-      ? make("img", { class: "tb-art", src: item.preview, alt: "", loading: "lazy", decoding: "async" })
+      ? make("img", { class: "tb-art", src: at(item.preview), alt: "", loading: "lazy", decoding: "async" })
       : make("div", { class: "tb-art tb-letter" }, [...item.name][0]?.toUpperCase() ?? "?");
     const kind = [item.category, familyName(item.family), VARIANTS[item.variant]].filter(Boolean).join(" · ");
     const below = item.error ? "cannot be used" : item.skipped ? "for another model" : kind;

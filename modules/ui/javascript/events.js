@@ -1,6 +1,8 @@
 // The server's event stream: one connection a page, shared by all who listen.
 // The browser reconnects by itself and says what it has seen (Last-Event-ID), so nothing is missed.
 
+import { at } from "./api.js";
+
 const KINDS = ["snapshot", "job", "queue", "progress", "preview", "picture", "notice", "worker", "catalogue"];
 
 const hub = new EventTarget();
@@ -8,7 +10,7 @@ const hub = new EventTarget();
 let stream = null;
 
 function connect() {
-  stream = new EventSource("/tagbrush/v1/events");
+  stream = new EventSource(at("/tagbrush/v1/events"));
   for (const kind of KINDS) {
     stream.addEventListener(kind, (event) => {
       hub.dispatchEvent(new CustomEvent(kind, { detail: JSON.parse(event.data) }));

@@ -1,6 +1,6 @@
 // <tb-inpaint>: a picture, and a mask painted over it. Both are stored on the server, so that a reload keeps them.
 
-import { storePicture } from "./api.js";
+import { at, storePicture } from "./api.js";
 import { make, Mounted } from "./element.js";
 import { tell, toast } from "./toasts.js";
 
@@ -75,7 +75,7 @@ class Inpaint extends Mounted {
     return tell(
       (async () => {
         const stored = await storePicture(blob);
-        await this.show(`/tagbrush/v1/inputs/${stored.id}`);
+        await this.show(at(`/tagbrush/v1/inputs/${stored.id}`));
         this.remember(stored.id, "");
       })(),
     );
@@ -84,8 +84,8 @@ class Inpaint extends Mounted {
   /** @param {string} picture @param {string | null} mask */
   async restore(picture, mask) {
     try {
-      await this.show(`/tagbrush/v1/inputs/${picture}`);
-      if (mask) this.paintFrom(await load(`/tagbrush/v1/inputs/${mask}`));
+      await this.show(at(`/tagbrush/v1/inputs/${picture}`));
+      if (mask) this.paintFrom(await load(at(`/tagbrush/v1/inputs/${mask}`)));
       this.remember(picture, mask ?? "");
     } catch {
       this.remember("", ""); // the server keeps inputs for a day only

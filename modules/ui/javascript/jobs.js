@@ -1,6 +1,6 @@
 // What the page knows of jobs: the latest of each task, kept up to date by the event stream.
 
-import { get, post } from "./api.js";
+import { at, get, post } from "./api.js";
 import { on } from "./events.js";
 
 /**
@@ -48,10 +48,14 @@ export async function skip(task) {
 /** @param {string} task */
 const tell = (task) => changed.dispatchEvent(new CustomEvent("change", { detail: task }));
 
+/** A picture with an address that leads to it from this page. @param {Picture} picture @returns {Picture} */
+const placed = (picture) => ({ ...picture, url: at(picture.url) });
+
 /** @param {Job} job */
 function store(job) {
   const known = jobs.get(job.id);
-  jobs.set(job.id, { ...job, preview: isFinal(job) ? undefined : known?.preview, progress: job.progress ?? known?.progress });
+  const pictures = job.pictures.map(placed);
+  jobs.set(job.id, { ...job, pictures, preview: isFinal(job) ? undefined : known?.preview, progress: job.progress ?? known?.progress });
   forgetOld(job.task);
   tell(job.task);
 }
@@ -85,7 +89,7 @@ export function follow() {
   on("preview", (data) => update(data.job_id, (job) => !isFinal(job) && (job.preview = data.image)));
   on("picture", (data) =>
     update(data.job_id, (job) => {
-      job.pictures = [...job.pictures.filter((picture) => picture.index !== data.index), data].sort((a, b) => a.index - b.index);
+      job.pictures = [...job.pictures.filter((picture) => picture.index !== data.index), placed(data)].sort((a, b) => a.index - b.index);
       job.preview = undefined;
     }),
   );

@@ -2,7 +2,7 @@
 
 import "./cards.js";
 import "./worker.js";
-import { get } from "./api.js";
+import { at, get } from "./api.js";
 import { restorePrompts, watchPrompts } from "./prompts.js";
 
 const EVERY_MS = 250;
@@ -23,7 +23,7 @@ async function waitForPage() {
   try {
     const status = await get("/status");
     if (status.ui === "ready") return location.reload();
-    if (status.ui === "failed") return location.assign("/docs");
+    if (status.ui === "failed") return location.assign(at("/docs"));
   } catch {
     // the server may be starting again
   }
