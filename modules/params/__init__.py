@@ -5,7 +5,7 @@ from .counts import batches, made_together, shown_beside
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .extras import SCALE_BY, SCALE_MODES, SCALE_TO, Extras
-from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
+from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES, SCRIPTS_IMG2IMG, SD_UPSCALE
 from .imported import ImportedDefaults, ImportedOptions, read_config, read_ui_config
 from .infotext import Infotext, format_infotext, listed_name, parse_infotext, quote, split_sizes, unquote
 from .limits import TooMuch, check_limits, check_pixels
@@ -19,11 +19,13 @@ from .requests import (
     Txt2ImgRequest,
     check_inputs,
     is_decided_from,
+    is_tiled,
     make_request,
     named_inputs,
     with_seed,
 )
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
+from .scripts import SCRIPTS, Argument, Script, find_script, script_fields
 from .sections import Frozen, check_job_options, section_of
 from .setting_groups import LimitSettings
 from .settings import Settings, explain
@@ -56,6 +58,10 @@ __all__ = [
     "SCALE_MODES",
     "SCALE_TO",
     "SCHEDULES",
+    "SCRIPTS",
+    "SCRIPTS_IMG2IMG",
+    "SD_UPSCALE",
+    "Argument",
     "BadFile",
     "BadRequest",
     "Extras",
@@ -73,6 +79,7 @@ __all__ = [
     "Request",
     "SamplerInfo",
     "ScheduleInfo",
+    "Script",
     "Settings",
     "TagbrushError",
     "TooMuch",
@@ -89,9 +96,11 @@ __all__ = [
     "explain",
     "find_sampler",
     "find_schedule",
+    "find_script",
     "format_infotext",
     "hires_size",
     "is_decided_from",
+    "is_tiled",
     "listed_name",
     "made_together",
     "make_request",
@@ -110,6 +119,7 @@ __all__ = [
     "request_from_info",
     "request_from_infotext",
     "sampler_and_schedule",
+    "script_fields",
     "section_of",
     "shown_beside",
     "split_sizes",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from .requests import Img2ImgRequest, Txt2ImgRequest
+from .requests import Img2ImgRequest, Txt2ImgRequest, is_tiled
 from .settings import Settings
 
 
 def made_together(request: Txt2ImgRequest | Img2ImgRequest) -> int:
-    """How many pictures a batch has: one for each picture to start from, if there are several."""
+    """How many pictures a batch has: one for each picture to start from, if there are several; one made of tiles."""
+    if is_tiled(request):
+        return 1
     starts = len(request.init_images) if isinstance(request, Img2ImgRequest) else 1
     return starts if starts > 1 else request.batch_size
 
@@ -23,6 +25,6 @@ def shown_beside(request: Txt2ImgRequest | Img2ImgRequest, settings: Settings) -
 
     Of n pictures, those beside picture i have the numbers from n + i * shown_beside on.
     """
-    if not isinstance(request, Img2ImgRequest) or not request.mask:
+    if not isinstance(request, Img2ImgRequest) or not request.mask or is_tiled(request):
         return 0
     return settings.return_mask + settings.return_mask_composite

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import field_validator
 
 from .declare import Group, param
+from .errors import UnknownName
 from .samplers import find_sampler, find_schedule
 from .sizes import LARGEST_SIDE
-from .upscalers import HIRES_UPSCALERS, check_upscaler
+from .upscalers import HIRES_UPSCALERS, PIXEL_UPSCALERS, check_upscaler, pixel_upscaler
 
 LONGEST_PROMPT = 1_000_000  # characters
 LARGEST_SEED = 2**64 - 1
@@ -21,6 +22,9 @@ MASK_MODES = ("Inpaint masked", "Inpaint not masked")
 AREAS = ("Whole picture", "Only masked")
 SAME_SAMPLER = "Use same sampler"
 SAME_SCHEDULE = "Use same scheduler"
+SD_UPSCALE = "SD upscale"
+SCRIPTS_IMG2IMG = (SD_UPSCALE,)
+"""What may take the place of plain img2img, by A1111's names."""
 
 
 class Prompting(Group):
@@ -213,6 +217,46 @@ class Inpainting(Group):
         le=LARGEST_SIDE,
         ui=(0, 256, 4),
     )
+
+
+class Scripted(Group):
+    """What is done with the picture in place of plain img2img."""
+
+    script: str = param("", "Script", choices=SCRIPTS_IMG2IMG, help="empty: none")
+
+    @field_validator("script")
+    @classmethod
+    def _known_script(cls, name: str) -> str:
+        wanted = name.strip().casefold()
+        if wanted in ("", "none"):
+            return ""
+        for known in SCRIPTS_IMG2IMG:
+            if wanted == known.casefold():
+                return known
+        raise UnknownName("Script", name, SCRIPTS_IMG2IMG)
+
+
+class SdUpscale(Group):
+    """The script SD upscale: the picture is enlarged, then redrawn in tiles of the request's width and height."""
+
+    sd_upscale_overlap: int = param(
+        64, "Tile overlap", infotext="SD upscale overlap", ge=0, le=2048, ui=(0, 256, 16), help="pixels"
+    )
+    sd_upscale_scale: float = param(
+        2.0, "Scale factor", infotext="SD upscale scale", ge=1, le=16, ui=(1, 4, 0.05), help="sides, times this"
+    )
+    sd_upscale_upscaler: str = param(
+        "Lanczos",
+        "Upscaler",
+        infotext="SD upscale upscaler",
+        choices=PIXEL_UPSCALERS,
+        help="None: the picture is redrawn at its own size",
+    )
+
+    @field_validator("sd_upscale_upscaler")
+    @classmethod
+    def _known_pixel_upscaler(cls, name: str) -> str:
+        return pixel_upscaler(name)
 
 
 class Saving(Group):

@@ -21,6 +21,7 @@ KEY_ORDER = (
     "Model hash", "Model", "FP8 weight", "Cache FP16 weight for LoRA", "VAE hash", "VAE",
     "Variation seed", "Variation seed strength", "Seed resize from", "Denoising strength", "Conditional mask weight",
     "Clip skip", "ENSD", "Token merging ratio", "Token merging ratio hr", "Init image hash", "RNG", "Tiling",
+    "SD upscale overlap", "SD upscale upscaler", "SD upscale scale",
     "Extra noise", "Noise multiplier",
     "Mask mode", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
     "Hires checkpoint", "Hires sampler", "Hires prompt", "Hires negative prompt", "Hires schedule type",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .errors import BadRequest
-from .requests import Img2ImgRequest, Txt2ImgRequest
+from .requests import Img2ImgRequest, Txt2ImgRequest, is_tiled
 from .setting_groups import LimitSettings
 from .sizes import hires_size
 
@@ -34,7 +34,7 @@ def check_limits(request: Txt2ImgRequest | Img2ImgRequest, limits: LimitSettings
     batch = request.batch_size * width * height / MEGA
     what = f"A batch of {request.batch_size} pictures of {width}x{height} ({batch:.1f} megapixels)"
     _check("max_batch_megapixels", what, batch, limits.max_batch_megapixels)
-    pictures = request.batch_size * request.n_iter
+    pictures = request.n_iter if is_tiled(request) else request.batch_size * request.n_iter
     _check("max_pictures", f"A job of {pictures} pictures", pictures, limits.max_pictures)
     for name, title in PROMPTS.items():
         length = len(getattr(request, name, ""))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from .completion import complete
 from .declare import Group, Param, parameters
 from .errors import UnknownName
-from .groups import SAME_SAMPLER, SAME_SCHEDULE
+from .groups import SAME_SAMPLER, SAME_SCHEDULE, SD_UPSCALE
 from .infotext import Infotext, parse_infotext
 from .requests import Img2ImgRequest, Txt2ImgRequest
 from .samplers import find_sampler, find_schedule
@@ -33,6 +33,7 @@ _OFF: Mapping[str, Any] = MappingProxyType(
 
 _HIRES_KEYS = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
 _MASK_KEYS = ("Mask mode", "Masked content", "Inpaint area", "Masked area padding")
+_SD_UPSCALE_KEY = "SD upscale upscaler"
 _LATENT = "Latent"
 _FOREIGN = {
     "Face restoration": None,
@@ -82,8 +83,10 @@ def request_from_info(info: Infotext, task: str = "txt2img", *, backcompat: bool
     _name_sampler(fields, notices)
     if request is Txt2ImgRequest:
         fields = _with_hires(fields, info, notices)
-    elif any(key in info.fields for key in _MASK_KEYS):
-        fields.setdefault("mask_blur", 0)  # named only where there is some
+    else:
+        fields["script"] = SD_UPSCALE if _SD_UPSCALE_KEY in info.fields else ""
+        if any(key in info.fields for key in _MASK_KEYS):
+            fields.setdefault("mask_blur", 0)  # named only where there is some
     _tell_foreign(info.fields, notices)
     return Pasted(fields, _settings(whole.fields, notices), tuple(notices))
 

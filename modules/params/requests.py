@@ -8,7 +8,20 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from .errors import BadRequest
-from .groups import Canvas, Hires, Inpainting, Prompting, Refining, Sampling, Saving, Seeding, Starting
+from .groups import (
+    SD_UPSCALE,
+    Canvas,
+    Hires,
+    Inpainting,
+    Prompting,
+    Refining,
+    Sampling,
+    Saving,
+    Scripted,
+    SdUpscale,
+    Seeding,
+    Starting,
+)
 from .settings import explain
 
 LARGEST_RANDOM_SEED = 4_294_967_293
@@ -20,7 +33,7 @@ class Txt2ImgRequest(Saving, Refining, Hires, Seeding, Canvas, Sampling, Prompti
     task: Literal["txt2img"] = "txt2img"
 
 
-class Img2ImgRequest(Saving, Refining, Inpainting, Starting, Seeding, Canvas, Sampling, Prompting):
+class Img2ImgRequest(Saving, Refining, SdUpscale, Scripted, Inpainting, Starting, Seeding, Canvas, Sampling, Prompting):
     """A picture from words and another picture."""
 
     task: Literal["img2img"] = "img2img"
@@ -42,6 +55,11 @@ def make_request(fields: Mapping[str, Any]) -> Txt2ImgRequest | Img2ImgRequest:
         raise BadRequest(explain(error)) from error
 
 
+def is_tiled(request: Txt2ImgRequest | Img2ImgRequest) -> bool:
+    """Whether each picture is made of tiles, of which a batch makes several together."""
+    return isinstance(request, Img2ImgRequest) and request.script == SD_UPSCALE
+
+
 def named_inputs(request: Txt2ImgRequest | Img2ImgRequest) -> tuple[str, ...]:
     """The ids of the stored pictures that `request` names, each once."""
     if isinstance(request, Txt2ImgRequest):
@@ -61,7 +79,7 @@ def check_inputs(request: Txt2ImgRequest | Img2ImgRequest) -> None:
     count = len(request.init_images)
     if count == 0:
         raise BadRequest("img2img needs a picture to start from, and got none. Add one, or use txt2img.")
-    if count > 1 and count > request.batch_size:
+    if count > 1 and count > request.batch_size and not is_tiled(request):
         raise BadRequest(
             f"There are {count} pictures to start from, but a batch has {request.batch_size}. "
             f"Set the batch size to {count}, or give one picture."
