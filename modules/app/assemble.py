@@ -11,7 +11,7 @@ from modules.api import Page, Services
 from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.saved import SavedPictures
-from modules.jobs import EventBus, Jobs, JobStore, Supervisor, remove_unsaved
+from modules.jobs import EventBus, Jobs, JobStore, Supervisor, WorkerProcess, remove_unsaved
 from modules.params import Settings, read_config
 
 from .options import ROOT, Options
@@ -43,9 +43,8 @@ def assemble(options: Options) -> Services:
     supervisor = Supervisor(
         store,
         bus,
-        worker_command(EngineConfig(folders=folders, device=options.device)),
+        [partial(WorkerProcess, worker_command(EngineConfig(folders=folders, device=options.device)), cwd=ROOT)],
         settings=lambda: jobs.settings(),
-        cwd=ROOT,
         files=SavedPictures(folders),
         tidy=partial(_tidy, folders, store),
     )

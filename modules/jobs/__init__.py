@@ -3,6 +3,8 @@
 from .bus import EventBus, Listener
 from .facade import Jobs, WorkerLink, remove_unsaved
 from .health import Patience
+from .ledger import SavedFiles
+from .process import WorkerProcess
 from .schema import (
     ErrorKind,
     Event,
@@ -17,7 +19,7 @@ from .schema import (
     WorkerStatus,
 )
 from .store import JobStore
-from .supervisor import SavedFiles, Supervisor
+from .supervisor import Supervisor
 from .worker import Exit, Receive, Spawn, Worker
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "UnknownJob",
     "Worker",
     "WorkerLink",
+    "WorkerProcess",
     "WorkerState",
     "WorkerStatus",
     "remove_unsaved",

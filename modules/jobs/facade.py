@@ -36,13 +36,18 @@ class WorkerLink(Protocol):
     """What the queue needs of whatever makes the pictures; every call returns at once."""
 
     @property
-    def status(self) -> WorkerStatus: ...
+    def status(self) -> WorkerStatus:
+        """How all workers stand, in one."""
 
     @property
-    def progress(self) -> Progress | None: ...
+    def statuses(self) -> tuple[WorkerStatus, ...]:
+        """How each worker stands."""
 
-    @property
-    def preview(self) -> bytes | None: ...
+    def progress(self, job_id: str) -> Progress | None:
+        """How far a running job is, once that is known."""
+
+    def preview(self, job_id: str) -> bytes | None:
+        """The last preview of a running job as JPEG bytes."""
 
     def start(self) -> None: ...
 
@@ -52,7 +57,7 @@ class WorkerLink(Protocol):
         """Something waits in the queue."""
 
     def stop_job(self, job_id: str, state: JobState) -> None:
-        """End this job, if it is the running one, in `state`; asked again later, by force."""
+        """End this job, if it is running, in `state`; asked again later, by force."""
 
     def skip(self, job_id: str) -> None: ...
 
@@ -152,7 +157,7 @@ class Jobs:
         return tuple(map(self._with_progress, self._store.recent(limit, offset)))
 
     def active(self) -> tuple[Job, ...]:
-        """The running job and the waiting ones, in the order in which they will be done."""
+        """The running jobs and the waiting ones, in the order in which they will be done."""
         return tuple(map(self._with_progress, self._store.active()))
 
     def picture(self, job_id: str, index: int) -> Picture:
@@ -178,6 +183,7 @@ class Jobs:
         last_id = self._bus.last_id
         data = {
             "worker": self.worker.model_dump(mode="json"),
+            "workers": [worker.model_dump(mode="json") for worker in self.workers],
             "jobs": [job.wire() for job in self.active()],
             "queue": list(self._store.queue()),
         }
@@ -185,17 +191,21 @@ class Jobs:
 
     @property
     def worker(self) -> WorkerStatus:
+        """How all workers stand, in one."""
         return self._worker.status
+
+    @property
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """How each worker stands."""
+        return self._worker.statuses
 
     def preview(self, job_id: str) -> bytes | None:
         """The latest preview of the job as JPEG bytes, while it runs."""
-        progress, preview = self._worker.progress, self._worker.preview
-        return preview if progress is not None and progress.job_id == job_id else None
+        return self._worker.preview(job_id)
 
     def _with_progress(self, job: Job) -> Job:
-        progress = self._worker.progress
-        fits = job.state is JobState.RUNNING and progress is not None and progress.job_id == job.id
-        return job.model_copy(update={"progress": progress}) if fits else job
+        progress = self._worker.progress(job.id) if job.state is JobState.RUNNING else None
+        return job.model_copy(update={"progress": progress}) if progress else job
 
     def _tell_queue(self) -> None:
         self.announce("queue", {"ids": list(self._store.queue())})

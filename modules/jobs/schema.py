@@ -115,11 +115,12 @@ class Job(Record):
 
 
 class WorkerStatus(Record):
-    """What the worker process is doing; `message` is for a person."""
+    """What a worker is doing, and for which job; `message` is for a person."""
 
     state: WorkerState = "starting"
     device: str = ""
     message: str = ""
+    job_id: str | None = None
 
 
 EventKind = Literal["snapshot", "job", "queue", "progress", "preview", "picture", "notice", "worker", "catalogue"]

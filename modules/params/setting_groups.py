@@ -9,6 +9,9 @@ from .sizes import LARGEST_SIDE
 class ModelSettings(Group):
     sd_model_checkpoint: str = param("", "Stable Diffusion checkpoint", choices="checkpoints")
     sd_checkpoints_limit: int = param(1, "Checkpoints kept in memory", ge=1, le=10, ui=(1, 10, 1))
+    spread_images: bool = param(
+        True, "Spread the pictures of a job over idle workers", help="batch by batch; the pictures are the same"
+    )
     sd_vae: str = param("Automatic", "SD VAE", choices="vaes")
     sd_vae_overrides_per_model_preferences: bool = param(
         True, "SD VAE goes before the VAE that a checkpoint's card names"

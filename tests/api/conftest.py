@@ -35,11 +35,18 @@ class Painter:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self.status = WorkerStatus(state="ready", device="fake")
-        self.progress: Progress | None = None
-        self.preview: bytes | None = None
+        self.statuses = (self.status,)
+        self.done: Progress | None = None
+        self.picture: bytes | None = None
         self.page_loads = 0
         self.refreshed: list[str] = []
         self.preloaded: list[Settings] = []
+
+    def progress(self, job_id: str) -> Progress | None:
+        return self.done if self.done and self.done.job_id == job_id else None
+
+    def preview(self, job_id: str) -> bytes | None:
+        return self.picture if self.done and self.done.job_id == job_id else None
 
     def start(self) -> None: ...
 
@@ -94,13 +101,13 @@ class Painter:
             self._store.add_picture(self._paint(job, index + 1).model_copy(update={"kind": "mask"}))
         if "notice" in job.request.prompt:
             self._store.add_notice(job.id, 'LoRA "x" is unknown.')
-        self.progress = self.preview = None
+        self.done = self.picture = None
         self._store.finish(job.id, JobState.DONE)
 
     def _tell(self, job: Job) -> None:
-        self.preview = jpeg()
-        self.progress = Progress(job_id=job.id, batch=0, batches=1, step=5, steps=10, progress=0.5, eta=3.0)
-        self._bus.publish(Event("progress", self.progress.model_dump(mode="json"), job_id=job.id))
+        self.picture = jpeg()
+        self.done = Progress(job_id=job.id, batch=0, batches=1, step=5, steps=10, progress=0.5, eta=3.0)
+        self._bus.publish(Event("progress", self.done.model_dump(mode="json"), job_id=job.id))
 
     def _paint(self, job: Job, index: int) -> Picture:
         request, seed = job.request, job.request.seed + index

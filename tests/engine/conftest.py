@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from modules.catalogue import Folders
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.pipes import Pipes
 from modules.engine.saved import SavedPictures
-from modules.jobs import EventBus, Jobs, JobStore, Supervisor
+from modules.jobs import EventBus, Jobs, JobStore, Supervisor, WorkerProcess
 from modules.jobs.messages import Message
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def supervisor(folders: Folders) -> Supervisor:
     bus = EventBus(store.events_after, store.last_event_id())
     store.announce = bus.publish
     command = worker_command(EngineConfig(folders=folders, device="cpu"))
-    return Supervisor(store, bus, command, files=SavedPictures(folders), cwd=ROOT)
+    return Supervisor(store, bus, [partial(WorkerProcess, command, cwd=ROOT)], files=SavedPictures(folders))
 
 
 @pytest.fixture

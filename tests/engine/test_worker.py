@@ -7,12 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from modules.catalogue import Folders
 from modules.engine.config import EngineConfig, worker_command
-from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor
+from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
 from modules.params import Txt2ImgRequest
 
 from .conftest import ROOT
@@ -58,7 +59,7 @@ def test_a_killed_worker_is_replaced_and_the_pictures_are_those_of_an_undisturbe
     request = Txt2ImgRequest(prompt="a cat", steps=25, n_iter=3, **TINY)
     job = jobs.submit(request)
     until(lambda: jobs.get(job.id).pictures)
-    os.kill(supervisor.pid or 0, signal.SIGKILL)
+    os.kill(supervisor.pids[0] or 0, signal.SIGKILL)
     disturbed = done(jobs, job)
     assert disturbed.state is JobState.DONE, disturbed.error
     assert disturbed.attempts == 2
@@ -72,9 +73,8 @@ def test_a_device_that_is_not_there_is_named(folders: Folders) -> None:
     store = JobStore(None)
     bus = EventBus(store.events_after)
     store.announce = bus.publish
-    jobs = Jobs(
-        store, bus, Supervisor(store, bus, worker_command(EngineConfig(folders=folders, device="xpu")), cwd=ROOT)
-    )
+    command = worker_command(EngineConfig(folders=folders, device="xpu"))
+    jobs = Jobs(store, bus, Supervisor(store, bus, [partial(WorkerProcess, command, cwd=ROOT)]))
     job = jobs.submit(Txt2ImgRequest(**TINY))
     jobs.start()
     try:

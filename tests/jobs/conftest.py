@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from modules.engine.saved import SavedPictures
-from modules.jobs import EventBus, Job, Jobs, JobStore, Patience, Supervisor
+from modules.jobs import EventBus, Job, Jobs, JobStore, Patience, Spawn, Supervisor, WorkerProcess
 from modules.params import Settings, Txt2ImgRequest
 
 from .mortal import folders_of
@@ -46,6 +47,12 @@ class Bench:
 MakeBench = Callable[..., Bench]
 
 
+def fake_worker(behaviour: str, folder: Path) -> Spawn:
+    """What starts a worker of this behaviour, which leaves its traces in the folder."""
+    command = [sys.executable, str(Path(__file__).with_name("fake_worker.py")), behaviour, str(folder)]
+    return partial(WorkerProcess, command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
 @pytest.fixture
 def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
     benches: list[Bench] = []
@@ -54,11 +61,10 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
         store = JobStore(tmp_path / file if file else None)
         bus = EventBus(store.events_after, store.last_event_id())
         store.announce = bus.publish
-        command = [sys.executable, str(Path(__file__).with_name("fake_worker.py")), behaviour, str(tmp_path)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        spawns = [fake_worker(name, tmp_path) for name in behaviour.split(",")]
         limits = Patience(**{"first_delay": 0.01, "to_stop": 0.2, "to_write": 0.02, **patience})
         files = SavedPictures(folders_of(tmp_path))
-        supervisor = Supervisor(store, bus, command, settings=Settings, env=env, files=files, patience=limits)
+        supervisor = Supervisor(store, bus, spawns, settings=Settings, files=files, patience=limits)
         bench = Bench(Jobs(store, bus, supervisor), store, bus, supervisor, tmp_path)
         benches.append(bench)
         if start:

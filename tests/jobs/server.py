@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modules.engine.saved import SavedPictures
-from modules.jobs import EventBus, Jobs, JobStore, Patience, Picture, Supervisor
+from modules.jobs import EventBus, Jobs, JobStore, Patience, Picture, Supervisor, WorkerProcess
 from modules.params import Txt2ImgRequest
 from tests.jobs.mortal import die, folders_of
 
@@ -50,7 +51,8 @@ def main(folder: str, point: str = "", *prompt: Any) -> None:
     command = [sys.executable, str(WORKER), "good", folder]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     files = SavedPictures(folders_of(Path(folder)))
-    supervisor = Supervisor(store, bus, command, env=env, files=files, patience=Patience(first_delay=0.01))
+    spawns = [partial(WorkerProcess, command, env=env)] * int(os.environ.get("WORKERS", "1"))
+    supervisor = Supervisor(store, bus, spawns, files=files, patience=Patience(first_delay=0.01))
     jobs = Jobs(store, bus, supervisor)
     for text in prompt:
         jobs.submit(Txt2ImgRequest(prompt=text, seed=5))
