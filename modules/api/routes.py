@@ -6,7 +6,23 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from . import about, catalogue, choices, events, inputs, jobs, listings, prompts, sdapi, texts
+from . import (
+    about,
+    catalogue,
+    choices,
+    events,
+    extras,
+    inputs,
+    internal,
+    jobs,
+    listings,
+    options,
+    prompts,
+    sdapi,
+    stopping,
+    texts,
+    unbuilt,
+)
 from .openapi import document, operation_id
 
 ROUTERS = (
@@ -20,6 +36,11 @@ ROUTERS = (
     texts.router,
     sdapi.router,
     listings.router,
+    options.router,
+    extras.router,
+    unbuilt.router,
+    internal.router,
+    stopping.router,
 )
 
 

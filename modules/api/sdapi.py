@@ -81,6 +81,8 @@ def _pasted(services: Services, text: str, task: str) -> Pasted:
 def _submit(services: Services, translated: compat.Translated) -> Job:
     check_job(services, translated.request)
     job = services.jobs.submit(translated.request)
+    if translated.task_id:
+        services.tasks.remember(translated.task_id, job.id)
     if translated.lasting:
         services.jobs.change_settings(translated.lasting)
     return job
@@ -103,19 +105,28 @@ def progress(services: Bound, skip_current_image: bool = False) -> compat.Progre
     """Progress, ETA, state and the live preview."""
     active = services.jobs.active()
     preview = services.jobs.preview(active[0].id) if active and not skip_current_image else None
-    return compat.progress(active, services.jobs.worker.message, preview)
+    task = services.tasks.name(active[0].id) if active else ""
+    return compat.progress(active, services.jobs.worker.message, preview, task)
 
 
-@router.post("/interrupt", summary="Interrupt the running job")
+@router.post("/interrupt", summary="Interrupt the running jobs")
 def interrupt(services: Bound) -> dict[str, Any]:
-    """Stops the running job within one step; its finished pictures are kept."""
-    for job in services.jobs.active()[:1]:
+    """Stops what runs within one step; finished pictures are kept. Where nothing runs yet, the next job is taken off
+    the queue.
+    """
+    for job in _in_hand(services):
         services.jobs.interrupt(job.id)
     return {}
 
 
 @router.post("/skip", summary="Skip to the next batch")
 def skip(services: Bound) -> None:
-    """Leaves the batch that the running job is at."""
-    for job in services.jobs.active()[:1]:
+    """Leaves the batch that each running job is at."""
+    for job in _in_hand(services):
         services.jobs.skip(job.id)
+
+
+def _in_hand(services: Services) -> list[Job]:
+    """The running jobs, or the one that is about to run."""
+    active = services.jobs.active()
+    return [job for job in active if job.state is JobState.RUNNING] or list(active[:1])
