@@ -14,6 +14,7 @@ from modules.jobs.messages import Logged, Starting, Unusable
 from modules.params import TagbrushError
 
 from .config import EngineConfig
+from .offline import be_quiet, stay_here
 from .pipes import Pipes, claim_pipes
 from .quiet import import_quietly
 
@@ -54,6 +55,9 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="modules.engine")
     parser.add_argument("--config", required=True, type=EngineConfig.model_validate_json)
     config = parser.parse_args().config
+    if config.offline:
+        be_quiet(os.environ)
+        stay_here(always=True)
     pipes.send(Starting(text="Loading PyTorch"))
     wait_asleep(os.environ)
     try:
