@@ -27,7 +27,8 @@ class Status(BaseModel):
     version: str
     ui: PageState = Field(description="The page itself; a shell is shown while it is starting.")
     ui_message: str = ""
-    worker: WorkerStatus
+    worker: WorkerStatus = Field(description="All workers in one.")
+    workers: list[WorkerStatus] = Field(description="Each worker, in the order of --devices.")
 
 
 class Parameters(BaseModel):
@@ -44,7 +45,7 @@ class Parameters(BaseModel):
     )
 
 
-STATUS = Status(version=__version__, ui="ready", worker=WORKER).model_dump(mode="json")
+STATUS = Status(version=__version__, ui="ready", worker=WORKER, workers=[WORKER]).model_dump(mode="json")
 STEPS = {
     "title": "Sampling steps",
     "type": "integer",
@@ -69,7 +70,11 @@ OPTIONS = Settings().model_dump(mode="json")
 def status(services: Bound) -> Status:
     """Whether the page is there, and what the worker is busy with."""
     return Status(
-        version=__version__, ui=services.page.state, ui_message=services.page.message, worker=services.jobs.worker
+        version=__version__,
+        ui=services.page.state,
+        ui_message=services.page.message,
+        worker=services.jobs.worker,
+        workers=list(services.jobs.workers),
     )
 
 

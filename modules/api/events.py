@@ -27,14 +27,14 @@ Each event's `data` is a JSON object:
 
 | event | data |
 | --- | --- |
-| `snapshot` | `worker`, `jobs` (those that are not over), `queue` (ids in order): comes first |
+| `snapshot` | `worker`, `workers`, `jobs` (those that are not over), `queue` (ids in order): comes first |
 | `job` | the whole job, at each change of its state |
 | `picture` | `job_id` and the picture, as it stands in the job |
 | `notice` | `job_id`, `text` |
 | `progress` | `job_id`, `batch`, `batches`, `step`, `steps`, `images_done`, `images`, `progress` (0 to 1), `eta` in s |
 | `preview` | `job_id`, `image` (a data URI) |
 | `queue` | `ids` of the waiting jobs, in order |
-| `worker` | `state`, `device`, `message` |
+| `worker` | `state`, `device`, `message` and `job_id` of all workers in one, and of each in `workers` |
 | `catalogue` | `kind` of the files that changed; empty for all |
 
 The first four have an id and are durable: none is lost if the id of the last one seen is sent as `Last-Event-ID` when

@@ -33,10 +33,11 @@ RUNNING = WAITING.model_copy(
 DONE = RUNNING.model_copy(
     update={"state": JobState.DONE, "finished": 1_760_000_003.4, "progress": None, "pictures": (PICTURE,)}
 )
-WORKER = WorkerStatus(state="busy", device="NVIDIA H100 (cuda)")
+WORKER = WorkerStatus(state="busy", device="NVIDIA H100 (cuda)", job_id=JOB_ID)
+_WORKER = WORKER.model_dump(mode="json")
 
 SAID = (
-    Event("snapshot", {"worker": WORKER.model_dump(mode="json"), "jobs": [], "queue": []}, 41),
+    Event("snapshot", {"worker": _WORKER, "workers": [_WORKER], "jobs": [], "queue": []}, 41),
     Event("job", {"id": JOB_ID, "task": "txt2img", "state": "running", "...": "the whole job"}, 43),
     Event("progress", PROGRESS.model_dump(mode="json")),
     Event("preview", {"job_id": JOB_ID, "image": "data:image/jpeg;base64,..."}),

@@ -19,7 +19,8 @@ TEXT = (
 def test_the_status_tells_of_page_and_worker(client: TestClient) -> None:
     answer = client.get("/tagbrush/v1/status").json()
     assert answer["ui"] == "off"
-    assert answer["worker"] == {"state": "ready", "device": "fake", "message": ""}
+    assert answer["worker"] == {"state": "ready", "device": "fake", "message": "", "job_id": None}
+    assert answer["workers"] == [answer["worker"]]
 
 
 def test_the_parameters_are_all_declared_with_labels(client: TestClient) -> None:
