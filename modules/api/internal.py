@@ -113,8 +113,9 @@ def sysinfo(services: Bound) -> SystemInfo:
 
 @router.get("/internal/sysinfo-download", response_model=SystemInfo, summary="The same as a file")
 def sysinfo_file(services: Bound) -> Response:
+    text = sysinfo(services).model_dump_json(indent=2, by_alias=True)
     headers = {"Content-Disposition": 'attachment; filename="sysinfo.json"'}
-    return Response(sysinfo(services).model_dump_json(indent=2, by_alias=True), media_type="application/json", headers=headers)
+    return Response(text, media_type="application/json", headers=headers)
 
 
 def _waiting(active: Sequence[Job]) -> list[Job]:

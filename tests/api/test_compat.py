@@ -188,3 +188,78 @@ def test_what_would_make_another_picture_is_refused(fields: dict[str, Any], erro
 def test_redrawing_needs_pictures(fields: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         redrawn(**fields)
+
+
+def test_sd_upscale_is_asked_for_by_its_arguments_in_order() -> None:  # S006, A013
+    request = redrawn(script_name="sd upscale", script_args=["", 8, "Lanczos", 2.0]).request
+    assert isinstance(request, Img2ImgRequest)
+    assert (request.script, request.sd_upscale_overlap, request.sd_upscale_scale) == ("SD upscale", 8, 2.0)
+    assert request.sd_upscale_upscaler == "Lanczos"
+
+
+def test_an_upscaler_may_be_named_by_its_place() -> None:
+    request = redrawn(script_name="SD Upscale", script_args=[None, 64, 2, 4]).request
+    assert isinstance(request, Img2ImgRequest)
+    assert (request.sd_upscale_upscaler, request.sd_upscale_scale) == ("Nearest", 4.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "words"),
+    [
+        ({"script_name": "sd upscale"}, BadRequest, "img2img"),
+        ({"script_name": "nosuch"}, Unsupported, "nosuch"),
+        ({"script_name": "Prompt matrix"}, Unsupported, "not part of this version yet"),
+        ({"alwayson_scripts": {"SD upscale": {"args": ["", 8, 1, 2]}}}, BadRequest, "SD upscale"),
+        ({"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, Unsupported, "ADetailer"),
+        ({"alwayson_scripts": {"Soft inpainting": {"args": [True]}}}, Unsupported, "not part of this version yet"),
+        ({"alwayson_scripts": {"x": {"args": "text"}}}, Unsupported, "no list"),
+        ({"alwayson_scripts": {"Refiner": {"args": [1, 2, 3, 4]}}}, BadRequest, "takes 3 arguments"),
+    ],
+)
+def test_scripts_that_cannot_run_are_refused(  # A006
+    fields: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        translated(**fields)
+
+
+def test_always_on_scripts_that_are_off_are_passed_over_and_named() -> None:
+    scripts = {"ADetailer": {"args": [False]}, "ControlNet": {"args": []}, "Soft inpainting": {"args": [False, 1]}}
+    result = translated(alwayson_scripts={**scripts, "API payload": {"args": [1]}, "Extra options": {}})
+    assert result.ignored == ("alwayson_scripts.ADetailer", "alwayson_scripts.Soft inpainting")
+    assert result.request == translated().request
+
+
+def test_always_on_scripts_of_the_page_fill_what_the_payload_leaves_open() -> None:
+    """A1111's own page can show its payload, which says steps, sampler, seed and refiner twice."""
+    scripts = {
+        "Sampler": {"args": [7, "LCM", "Karras"]},
+        "Seed": {"args": [5, True, 6, 0.5, 0, 0]},
+        "Refiner": {"args": [False, "other", 0.5]},
+    }
+    request = translated(alwayson_scripts=scripts, steps=9).request
+    assert (request.steps, request.sampler_name, request.scheduler) == (9, "LCM", "Karras")
+    assert (request.seed, request.subseed, request.subseed_strength) == (5, 6, 0.5)
+    assert request.refiner_checkpoint == ""
+
+
+def test_fields_of_our_own_wire_mean_nothing_here() -> None:
+    result = redrawn(script="SD upscale", task="txt2img")
+    assert isinstance(result.request, Img2ImgRequest)
+    assert (result.request.script, result.ignored) == ("", ("script", "task"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, False),
+        ({"save_images": True}, True),
+        ({"save_images": True, "do_not_save_grid": True}, False),
+        ({"override_settings": {"return_grid": True}}, True),
+        ({"save_images": True, "override_settings": {"return_grid": False}}, False),
+    ],
+)
+def test_a_grid_comes_with_pictures_that_are_saved_or_where_it_is_asked_for(  # A004
+    fields: dict[str, Any], wanted: bool
+) -> None:
+    assert translated(**fields).wants_grid is wanted

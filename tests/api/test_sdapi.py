@@ -51,6 +51,34 @@ def test_pictures_come_back_with_their_text_inside_and_their_story_beside(client
     assert answer["parameters"]["n_iter"] == 2
 
 
+def test_a_grid_stands_before_pictures_that_are_saved(client: TestClient) -> None:  # A004
+    answer = generate(client, batch_size=2, n_iter=2, width=128, height=64, seed=7, save_images=True)
+    info = json.loads(answer["info"])
+    assert [opened(image).size for image in answer["images"]] == [(256, 128)] + [(128, 64)] * 4
+    assert info["index_of_first_image"] == 1
+    assert [opened(image).info["parameters"] for image in answer["images"]] == info["infotexts"]
+    assert info["infotexts"][0] == info["infotexts"][1]
+    assert (len(info["all_seeds"]), len(info["all_prompts"]), len(info["infotexts"])) == (4, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"), [(-1, (128, 128)), (0, (64, 128)), (1, (192, 64)), (3, (64, 192)), (9, (64, 192))]
+)
+def test_a_grid_has_the_rows_of_the_options(client: TestClient, rows: int, size: tuple[int, int]) -> None:  # I005
+    options = {"n_rows": rows, "return_grid": True, "samples_format": "jpg"}
+    count = {"batch_size": 2} if rows == 0 else {"n_iter": 3}
+    answer = generate(client, width=64, height=64, override_settings=options, **count)
+    grid = opened(answer["images"][0])
+    assert (grid.format, grid.size) == ("JPEG", size)
+
+
+def test_one_picture_has_no_grid_and_neither_has_an_answer_without_pictures(client: TestClient) -> None:  # I005
+    assert len(generate(client, save_images=True)["images"]) == 1
+    assert generate(client, save_images=True, batch_size=3, send_images=False)["images"] == []
+    client.post("/sdapi/v1/options", json={"return_grid": False})
+    assert len(generate(client, save_images=True, batch_size=3)["images"]) == 3
+
+
 def test_a_mask_asked_for_comes_after_the_pictures_and_has_no_entry_among_their_texts(client: TestClient) -> None:
     answer = generate(client, batch_size=2, override_settings={"return_mask": True})
     info = json.loads(answer["info"])
@@ -183,8 +211,25 @@ def test_what_is_not_there_is_an_empty_list(client: TestClient, route: str) -> N
     assert client.get(f"/sdapi/v1/{route}").json() == []
 
 
+def test_scripts_say_what_they_take(client: TestClient) -> None:  # A011
+    infos = client.get("/sdapi/v1/script-info").json()
+    (upscale,) = [info for info in infos if info["name"] == "sd upscale"]
+    assert (upscale["is_alwayson"], upscale["is_img2img"]) == (False, True)
+    _, overlap, upscaler, scale = upscale["args"]
+    assert overlap == {
+        "label": "Tile overlap", "value": 64, "minimum": 0, "maximum": 256, "step": 16, "choices": None,
+    }  # fmt: skip
+    assert upscaler["choices"] == ["None", "Lanczos", "Nearest"]
+    assert (scale["value"], scale["minimum"], scale["maximum"]) == (2, 1, 4)
+    assert [info["is_img2img"] for info in infos if info["name"] == "refiner"] == [False, True]
+
+
 def test_scripts_memory_and_flags_answer(client: TestClient, folders: Folders) -> None:
-    assert client.get("/sdapi/v1/scripts").json() == {"txt2img": [], "img2img": []}
+    lists = client.get("/sdapi/v1/scripts").json()
+    assert lists == {
+        "txt2img": ["refiner", "sampler", "seed"],
+        "img2img": ["sd upscale", "refiner", "sampler", "seed"],
+    }
     memory = client.get("/sdapi/v1/memory").json()
     assert memory.keys() == {"ram", "cuda"}
     assert memory["ram"]["total"] == memory["ram"]["used"] + memory["ram"]["free"] > 0

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from modules.params import Group, Img2ImgRequest, Txt2ImgRequest
+from modules.params.groups import Scripted, SdUpscale
 
 
 class Quirks(BaseModel):
@@ -82,7 +83,7 @@ def loose_fields(
     return create_model(name, __base__=base, **fields)
 
 
-INNER_FIELDS = frozenset({"task"})
+INNER_FIELDS = frozenset({"task", *Scripted.model_fields, *SdUpscale.model_fields})
 """Fields of requests that this wire spells otherwise."""
 
 # Where the old API differs from the page, and from /tagbrush/v1.

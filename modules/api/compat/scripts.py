@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from modules.params import SCRIPTS, Argument, Script, UnknownName, find_script, script_fields
+from modules.params.scripts import NOT_BUILT, WITHOUT_EFFECT
 
 from ..errors import Unsupported
 from .payloads import Quirks
 
-NOT_BUILT = frozenset(
-    {
-        *("x/y/z plot", "prompt matrix", "prompts from file or textbox", "loopback", "outpainting mk2"),
-        *("poor man's outpainting", "img2img alternative test", "custom code", "hypertile", "soft inpainting"),
-    }
-)
-"""Scripts that A1111 has from the start."""
-
-PAGE_ONLY = frozenset({"refiner", "seed", "sampler", "extra options", "comments", "api payload", "extra networks"})
-"""Always-on scripts of A1111 that act on its page alone: in the API the fields of the payload say the same."""
-
 
 class ScriptArg(BaseModel):
     label: str | None = None
-    value: Any = None
+    value: Any = Field(None, description="What it is where it is not given.")
     minimum: float | None = None
     maximum: float | None = None
     step: float | None = None
-    choices: list[str] | None = None
+    choices: list[str] | None = Field(None, description="What it may be; its place in the list will do too.")
 
 
 class ScriptInfo(BaseModel):
@@ -43,53 +35,83 @@ class ScriptLists(BaseModel):
     img2img: list[str] = []
 
 
-SCRIPTS: tuple[ScriptInfo, ...] = ()
-"""The scripts there are, their arguments in the order in which `script_args` gives them."""
-
-
 def script_lists() -> ScriptLists:
     """The names of the scripts of each task, in lower case as A1111 tells them."""
-    return ScriptLists(
-        txt2img=[script.name for script in SCRIPTS if not script.is_img2img],
-        img2img=[script.name for script in SCRIPTS if script.is_img2img],
-    )
+    return ScriptLists(txt2img=_names("txt2img"), img2img=_names("img2img"))
 
 
 def script_infos() -> list[ScriptInfo]:
-    """What each script takes."""
-    return list(SCRIPTS)
+    """What each script takes; one that both tasks have is listed twice, as in A1111."""
+    return [_info(script, task) for task in ("txt2img", "img2img") for script in SCRIPTS if task in script.tasks]
 
 
 def chosen_script(payload: Quirks, task: str) -> dict[str, Any]:
-    """The fields of the request that the payload's script asks for. Raises Unsupported for one that there is not."""
+    """The fields of the request that the payload's script asks for.
+
+    Raises Unsupported for one that there is not, BadRequest for one of the other task and for wrong arguments.
+    """
     name = (payload.script_name or "").strip()
     if name.casefold() in ("", "none"):
         return {}
-    raise Unsupported(_missing(name, "Leave script_name empty."))
+    return script_fields(_found(name, task), payload.script_args or ())
 
 
-def scripts_left_out(payload: Quirks) -> list[str]:
-    """The always-on scripts of the payload that are passed over. Raises Unsupported where that changes the picture."""
-    left_out = []
+def always_on_scripts(payload: Quirks, task: str) -> tuple[dict[str, Any], list[str]]:
+    """The fields of the request that always-on scripts ask for, and those scripts that are passed over.
+
+    A script that is not installed may be named while it is off. Raises Unsupported, and BadRequest as `chosen_script`.
+    """
+    fields: dict[str, Any] = {}
+    left_out: list[str] = []
     for name, script in (payload.alwayson_scripts or {}).items():
         arguments = script.get("args") if isinstance(script, Mapping) else script
-        if name.casefold() in PAGE_ONLY or not arguments:
+        if not arguments or name.casefold() in (known.casefold() for known in WITHOUT_EFFECT):
             continue
-        if name.casefold() in (known.name for known in SCRIPTS):
-            raise Unsupported(f'"{name}" is chosen by script_name, with script_args. Leave it out of alwayson_scripts.')
-        if not _is_off(arguments):
-            raise Unsupported(_missing(name, "Leave it out of alwayson_scripts."))
-        left_out.append(f"alwayson_scripts.{name}")
-    return left_out
+        if not isinstance(arguments, Sequence) or isinstance(arguments, str):
+            raise Unsupported(f'The arguments of script "{name}" are no list. Send {{"{name}": {{"args": [...]}}}}.')
+        try:
+            fields |= script_fields(_found(name, task, always_on=True), arguments)
+        except Unsupported:
+            if arguments[0] not in (False, None):
+                raise
+            left_out.append(f"alwayson_scripts.{name}")
+    return fields, left_out
 
 
-def _is_off(arguments: Any) -> bool:
-    """Whether an extension's arguments begin with the switch that turns it off."""
-    return isinstance(arguments, Sequence) and arguments[0] in (False, None)
+def _found(name: str, task: str, *, always_on: bool = False) -> Script:
+    """The script of that name. Raises Unsupported for one that is not here, BadRequest for one used wrongly."""
+    if name.casefold() in (known.casefold() for known in NOT_BUILT):
+        raise Unsupported(f'Script "{name}" is not part of this version yet. Leave it out.')
+    try:
+        return find_script(name, task, always_on=always_on)
+    except UnknownName as error:
+        raise Unsupported(f"{error} Leave it out, or empty.") from error
 
 
-def _missing(name: str, advice: str) -> str:
-    if name.casefold() in NOT_BUILT:
-        return f'Script "{name}" is not part of this version yet. {advice}'
-    known = ", ".join(f'"{script.name}"' for script in SCRIPTS) or "none"
-    return f'Script "{name}" is not installed; there is {known}. {advice}'
+def _names(task: str) -> list[str]:
+    return [script.name.casefold() for script in SCRIPTS if task in script.tasks]
+
+
+def _info(script: Script, task: str) -> ScriptInfo:
+    return ScriptInfo(
+        name=script.name.casefold(),
+        is_alwayson=script.is_always_on,
+        is_img2img=task == "img2img",
+        args=[_argument(argument) for argument in script.arguments],
+    )
+
+
+def _argument(argument: Argument) -> ScriptArg:
+    choices = list(argument.choices) if argument.choices else None
+    declared = argument.declared
+    if declared is None:
+        return ScriptArg(label=argument.label, value=argument.default, choices=choices)
+    least, most, *step = declared.ui or (declared.ge, declared.le)
+    return ScriptArg(
+        label=declared.label,
+        value=declared.default,
+        minimum=least,
+        maximum=most,
+        step=step[0] if step else None,
+        choices=choices,
+    )

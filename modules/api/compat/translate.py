@@ -20,8 +20,8 @@ from modules.params import (
 )
 
 from ..errors import NotFound
-from .payloads import Img2ImgPayload, InputQuirks, OutputQuirks, Quirks, Txt2ImgPayload
-from .scripts import chosen_script, scripts_left_out
+from .payloads import INNER_FIELDS, Img2ImgPayload, InputQuirks, OutputQuirks, Quirks, Txt2ImgPayload
+from .scripts import always_on_scripts, chosen_script
 
 HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "latent_mask": ("",),
@@ -61,14 +61,15 @@ def translate(
     Raises Unsupported for scripts, NotFound for img2img without a picture, BadPicture for one that is none
     (A1111 answers 500 there; 422 says whose mistake it is), BadRequest and UnknownName for values.
     """
-    script, left_out = chosen_script(payload, task), scripts_left_out(payload)
+    script, (always, left_out) = chosen_script(payload, task), always_on_scripts(payload, task)
     given = {name: getattr(payload, name) for name in payload.model_fields_set if getattr(payload, name) is not None}
     pasted = paste(payload.infotext, task) if payload.infotext else Pasted({}, {})
     # A1111 leaves the model as it is unless told otherwise, whatever the text says it was made with.
     overrides = {name: value for name, value in pasted.settings.items() if name != "sd_model_checkpoint"}
     overrides |= payload.override_settings or {}
     known = {name: value for name, value in overrides.items() if name in Settings.model_fields}
-    fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **given})
+    meant = {name: value for name, value in given.items() if name not in INNER_FIELDS}
+    fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **always, **meant})
     if sampler := given.get("sampler_name") or given.get("sampler_index"):
         fields["sampler_name"] = sampler
     if isinstance(payload, InputQuirks):
@@ -140,7 +141,7 @@ def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
 def _ignored(given: Mapping[str, Any], request: Txt2ImgRequest | Img2ImgRequest) -> list[str]:
     """The names of fields that ask for something this version does not do, or not in this task."""
     quirks = InputQuirks if isinstance(request, Img2ImgRequest) else OutputQuirks
-    understood = {*quirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT}
+    understood = {*quirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT} - INNER_FIELDS
     return [name for name in given if name not in understood and not _says_nothing(name, given[name])]
 
 
