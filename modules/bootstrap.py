@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from modules.start_script import read_start_script
+
 ROOT = Path(__file__).resolve().parent.parent
 CUDA_INDEX = "https://download.pytorch.org/whl/cu130"
 MENDED = "TAGBRUSH_MENDED"
@@ -71,11 +73,24 @@ def requirements(root: Path, extras: Sequence[str] = ()) -> list[str]:
 def torch_index(system: str, has_nvidia: bool, environ: Mapping[str, str]) -> str | None:
     """The extra package index that torch comes from, or None for PyPI alone.
 
-    PyPI's Windows build of torch has no CUDA; its Linux build has it and its macOS build has Metal.
+    PyPI's Windows build of torch has no CUDA; its Linux build has it and its macOS build has Metal. Of A1111's
+    TORCH_COMMAND only the index counts: which version is installed is not open.
     """
-    if url := environ.get("TORCH_INDEX_URL"):
+    if url := environ.get("TORCH_INDEX_URL") or _index_in(environ.get("TORCH_COMMAND", "")):
         return url
     return CUDA_INDEX if system == "Windows" and has_nvidia else None
+
+
+def _index_in(command: str) -> str | None:
+    """The package index that a pip command names."""
+    found = re.search(r"--(?:extra-)?index-url[ =]+(https?://\S+)", command)
+    return found[1].strip("\"'") if found else None
+
+
+def package_index(environ: Mapping[str, str]) -> list[str]:
+    """What pip is told where a person has another package index than PyPI (INDEX_URL)."""
+    url = environ.get("INDEX_URL")
+    return ["--index-url", url] if url else []
 
 
 def has_nvidia_card() -> bool:
@@ -198,7 +213,8 @@ def _install(environment: Environment, needed: Sequence[str]) -> None:
 
 
 def _pip(environment: Environment, arguments: Sequence[str]) -> None:
-    command = [environment.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
+    options = ["--disable-pip-version-check", "--no-input", *package_index(os.environ)]
+    command = [environment.python, "-m", "pip", "install", *options, *arguments]
     errors: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
@@ -303,6 +319,9 @@ def main(arguments: Sequence[str]) -> int:
     """Prepare the environment, and start the server or the tests in it; `arguments` are those of the command line."""
     environment = Environment(ROOT)
     is_test = arguments[:1] == ["test"]
+    if not is_test:
+        for note in read_start_script(ROOT, os.environ):
+            say(note)
     try:
         prepare(environment, ("test",) if is_test else ())
     except SetupError as error:

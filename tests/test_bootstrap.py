@@ -18,6 +18,7 @@ from modules.bootstrap import (
     failure,
     mend,
     missing,
+    package_index,
     prepare,
     progress_line,
     requirements,
@@ -54,12 +55,28 @@ def environment(tmp_path: Path) -> Environment:
         ("Darwin", False, {}, None),
         ("Linux", False, {"TORCH_INDEX_URL": "https://mirror.example/cpu"}, "https://mirror.example/cpu"),
         ("Windows", True, {"TORCH_INDEX_URL": "https://mirror.example/cu"}, "https://mirror.example/cu"),
+        (
+            "Linux",
+            True,
+            {"TORCH_COMMAND": "pip install torch==1.13.1 --extra-index-url https://mirror.example/cu117 ; rm -rf x"},
+            "https://mirror.example/cu117",
+        ),
+        ("Linux", True, {"TORCH_COMMAND": "pip install torch"}, None),
     ],
 )
 def test_only_windows_with_an_nvidia_card_needs_another_index(
     system: str, nvidia: bool, environ: dict[str, str], index: str | None
 ) -> None:
     assert torch_index(system, nvidia, environ) == index
+
+
+def test_another_package_index_is_asked_for_everything() -> None:
+    # F002
+    assert package_index({"INDEX_URL": "https://mirror.example/simple"}) == [
+        "--index-url",
+        "https://mirror.example/simple",
+    ]
+    assert package_index({"INDEX_URL": ""}) == package_index({}) == []
 
 
 def test_torch_is_installed_before_anything_that_would_pull_another_build() -> None:
