@@ -6,11 +6,12 @@ from .passwords import AskPassword
 from .proxies import BehindProxy, Proxies
 from .routes import include_routes
 from .security import Hosts, Origins, OwnPagesOnly, TellTime
-from .services import Page, PageState, Services
+from .services import End, Page, PageState, Services
 
 __all__ = [
     "AskPassword",
     "BehindProxy",
+    "End",
     "ErrorBody",
     "Hosts",
     "LimitBodies",

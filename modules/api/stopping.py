@@ -21,10 +21,10 @@ def stop(services: Bound) -> Ended:
     return _end(services, "stop", "Stopping.")
 
 
-@router.post("/server-kill", responses=MISSING, summary="Stop the server without waiting for clients")
+@router.post("/server-kill", responses=MISSING, summary="Stop the server too")
 def kill(services: Bound) -> Ended:
-    """As `server-stop`, but connections are cut; no job is lost."""
-    return _end(services, "kill", "Stopping at once.")
+    """As `server-stop`, which waits for nobody either: connections are cut after half a second, no job is lost."""
+    return _end(services, "kill", "Stopping.")
 
 
 @router.post("/server-restart", responses=MISSING, summary="Start the server anew")

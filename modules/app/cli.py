@@ -9,6 +9,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fastapi import FastAPI
 from rich.console import Console
@@ -51,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for note in options.notes:
         console.print(note, style="dim")
     try:
-        serve(options, console)
+        while serve(options, console):
+            console.print("Tagbrush starts anew.")
+            options = replace(options, browser=False)
     except TagbrushError as error:
         console.print(str(error), style="bold red")
         return 1
@@ -60,8 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(options: Options, console: Console) -> None:
-    """Run the server until it is told to end. Raises PortTaken, and BadFile for a data folder in use."""
+def serve(options: Options, console: Console) -> bool:
+    """Run the server until it is told to end; True if it is to start anew, as a client of the API may ask.
+
+    Raises PortTaken, and BadFile for a data folder in use.
+    """
     listener = bind(options.host, options.port, options.first_port)
     try:
         services = assemble(options)
@@ -84,6 +90,7 @@ def serve(options: Options, console: Console) -> None:
 
     server = Server(app, services, on_ready=ready, tls_keyfile=options.tls_keyfile, tls_certfile=options.tls_certfile)
     server.run([listener])
+    return services.ending.asked == "restart"
 
 
 def announce(options: Options, port: int, console: Console) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 IGNORED_SWITCHES = (
     "add-stop-route", "administrator", "all-in-fp16", "all-in-fp32", "allow-code", "always-batch-cond-uncond",
     "always-cpu", "always-gpu", "always-high-vram", "always-low-vram", "always-no-vram", "always-normal-vram",
-    "api-log", "api-server-stop", "attention-pytorch", "attention-quad", "attention-split", "autoupdate",
+    "api-log", "attention-pytorch", "attention-quad", "attention-split", "autoupdate",
     "cuda-malloc", "cuda-stream", "disable-all-extensions", "disable-attention-upcast",
     "disable-console-progressbars", "disable-extra-extensions", "disable-model-loading-ram-optimization",
     "disable-nan-check", "disable-opt-split-attention", "disable-safe-unpickle", "disable-tls-verify",

@@ -51,6 +51,8 @@ class Options:
     vae_path: Path | None = None
     styles_files: tuple[Path, ...] = ()
     device: str = "auto"
+    devices: tuple[str, ...] = ()
+    """One for each worker; without any, `device` says what there is."""
     page: bool = True
     browser: bool = True
     auth: tuple[str, ...] = ()
@@ -103,6 +105,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         vae_path=_folder(arguments.vae_path),
         styles_files=tuple(path.expanduser().absolute() for path in arguments.styles_file),
         device=_device(arguments),
+        devices=_devices(arguments),
         page=not arguments.nowebui,
         browser=not (arguments.no_browser or arguments.nowebui),
         auth=_logins(arguments.auth, arguments.gradio_auth_path),
@@ -151,7 +154,9 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
     add("--autolaunch", nargs=0, action=_Quiet, help=argparse.SUPPRESS)
     add("--nowebui", action="store_true", help=f"the HTTP API alone, on port {API_PORT}")
     add("--api", nargs=0, action=_Quiet, help="accepted; the API is always there")
+    add("--api-server-stop", action="store_true", help="let programs stop and restart the server over HTTP")
     add("--device", default="auto", metavar="|".join(DEVICES), help="what to compute on (default: auto)")
+    add("--devices", metavar="LIST", help="a worker for each: cuda:0,cuda:1 (default: each CUDA card) or cpu,cpu")
     add("--device-id", type=int, metavar="N", help="which of several graphics cards")
     add("--use-cpu", nargs="*", metavar="PART", help="as in A1111: with no part or `all`, the same as --device cpu")
     add("--auth", "--api-auth", "--gradio-auth", dest="auth", action="append", default=[], metavar="USER:PASSWORD",
@@ -207,13 +212,26 @@ def _port(text: str) -> int:
 def _device(arguments: argparse.Namespace) -> str:
     if arguments.use_cpu is not None and set(arguments.use_cpu) <= {"all", "sd"}:
         return "cpu"
-    device = arguments.device.casefold()
-    name, _, number = device.partition(":")
-    if name not in DEVICES or (number and not number.isdecimal()):
-        raise BadFlag(f'--device "{arguments.device}" is unknown. Choose one of: {", ".join(DEVICES)}.')
+    device = _known_device("--device", arguments.device)
     if arguments.device_id is not None and device in ("auto", "cuda"):
         return f"cuda:{arguments.device_id}"
     return device
+
+
+def _devices(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """One for each worker that is asked for. Raises BadFlag."""
+    if arguments.devices is None:
+        return ()
+    if _device(arguments) != "auto":
+        raise BadFlag("--devices names all that is to be used. Leave out --device, --device-id and --use-cpu.")
+    return tuple(_known_device("--devices", device.strip()) for device in arguments.devices.split(","))
+
+
+def _known_device(flag: str, text: str) -> str:
+    name, colon, number = text.casefold().partition(":")
+    if name not in DEVICES or (colon and not number.isdecimal()):
+        raise BadFlag(f'{flag} "{text}" is unknown. Choose one of: {", ".join(DEVICES)}.')
+    return text.casefold()
 
 
 def _logins(values: Iterable[str], files: Iterable[Path]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from modules.api import Services
+from modules.api import End, Services
 from modules.params import TagbrushError
 
 PORTS_TRIED = 20
@@ -93,11 +93,16 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._services, self._on_ready = services, on_ready
+        services.ending.end = self._end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    def _end(self, how: End) -> None:
+        """End in order, whatever a client has asked for; what comes after that is for others to see."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._services.closing.set()

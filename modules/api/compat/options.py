@@ -27,6 +27,14 @@ FIXED: Mapping[str, Any] = {
 }
 """Options of A1111 that have one value here, which is told to those who look for it."""
 
+OWNERS = "api_"
+"""How the names of options begin that only the server's owner may change: they say what this API may do."""
+
+
+def can_be_changed(name: str) -> bool:
+    """Whether there is an option of that name that clients may change."""
+    return name in Settings.model_fields and not name.startswith(OWNERS)
+
 
 def _options() -> type[Settings]:
     fixed: dict[str, Any] = {
@@ -54,5 +62,5 @@ def read_changes(sent: Mapping[str, Any], shown: Mapping[str, Any]) -> tuple[dic
     Clients read all options and send them all back with one changed; null says nothing.
     """
     changed = {name: value for name, value in sent.items() if value is not None and shown.get(name) != value}
-    known = {name: value for name, value in changed.items() if name in Settings.model_fields}
+    known = {name: value for name, value in changed.items() if can_be_changed(name)}
     return known, sorted(changed.keys() - known.keys())

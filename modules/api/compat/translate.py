@@ -12,7 +12,6 @@ from modules.params import (
     BadRequest,
     Img2ImgRequest,
     Pasted,
-    Settings,
     Txt2ImgRequest,
     make_request,
     old_first_pass,
@@ -20,6 +19,7 @@ from modules.params import (
 )
 
 from ..errors import NotFound
+from .options import can_be_changed
 from .payloads import INNER_FIELDS, Img2ImgPayload, InputQuirks, OutputQuirks, Quirks, Txt2ImgPayload
 from .scripts import always_on_scripts, chosen_script
 
@@ -49,15 +49,24 @@ class Translated:
     task_id: str = ""
 
 
+def picture_bytes(text: str) -> bytes:
+    """The file inside a base64 text or data URI, known to be a whole picture. Raises BadPicture."""
+    data = decode_base64(text)
+    whole_picture(data)
+    return data
+
+
 def translate(
     payload: Quirks,
     task: str,
     keep_input: Callable[[bytes], str],
     paste: Callable[[str, str], Pasted] = request_from_infotext,
+    read_picture: Callable[[str], bytes] = picture_bytes,
 ) -> Translated:
     """The request a payload asks for, what of it was ignored, and what it changes for good.
 
-    `keep_input(bytes)` stores an input picture and gives its id; `paste(text, task)` reads a picture's text.
+    `keep_input(bytes)` stores an input picture and gives its id; `paste(text, task)` reads a picture's text;
+    `read_picture(text)` gives the file that a picture's text stands for.
     Raises Unsupported for scripts, NotFound for img2img without a picture, BadPicture for one that is none
     (A1111 answers 500 there; 422 says whose mistake it is), BadRequest and UnknownName for values.
     """
@@ -67,20 +76,20 @@ def translate(
     # A1111 leaves the model as it is unless told otherwise, whatever the text says it was made with.
     overrides = {name: value for name, value in pasted.settings.items() if name != "sd_model_checkpoint"}
     overrides |= payload.override_settings or {}
-    known = {name: value for name, value in overrides.items() if name in Settings.model_fields}
+    known = {name: value for name, value in overrides.items() if can_be_changed(name)}
     meant = {name: value for name, value in given.items() if name not in INNER_FIELDS}
     fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **always, **meant})
     if sampler := given.get("sampler_name") or given.get("sampler_index"):
         fields["sampler_name"] = sampler
     if isinstance(payload, InputQuirks):
-        fields["init_images"] = [keep_input(picture_bytes(text)) for text in _inputs(payload)]
-        fields["mask"] = keep_input(picture_bytes(payload.mask)) if payload.mask else ""
+        fields["init_images"] = [keep_input(read_picture(text)) for text in _inputs(payload)]
+        fields["mask"] = keep_input(read_picture(payload.mask)) if payload.mask else ""
         if "mask_blur" in given:  # there it overrules the two that say it apart
             fields |= {"mask_blur_x": None, "mask_blur_y": None}
     else:
         fields |= _old_hires(payload, fields)
         first = getattr(payload, "firstpass_image", None)
-        fields["firstpass_image"] = keep_input(picture_bytes(first)) if first else ""
+        fields["firstpass_image"] = keep_input(read_picture(first)) if first else ""
     request = make_request({**fields, "override_settings": known, "task": task, **script})
     unknown = [f"override_settings.{name}" for name in overrides.keys() - known]
     return Translated(
@@ -93,13 +102,6 @@ def translate(
         notices=(NO_FACES,) if given.get("restore_faces") else (),
         task_id=payload.force_task_id or "",
     )
-
-
-def picture_bytes(text: str) -> bytes:
-    """The file inside a base64 text or data URI, known to be a whole picture. Raises BadPicture."""
-    data = decode_base64(text)
-    whole_picture(data)
-    return data
 
 
 def _wants_grid(payload: Quirks) -> bool:
