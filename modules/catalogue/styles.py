@@ -58,6 +58,10 @@ class StyleFiles:
         found = (entry for sheet in self._read_all()[0] for entry in sheet.entries())
         return tuple({entry.name: entry for entry in found}.values())
 
+    def files(self) -> tuple[Path, ...]:
+        """The files that there are, each once."""
+        return _files(self._places)
+
     def problems(self) -> tuple[str, ...]:
         """What is wrong with files that cannot be read, in words."""
         return tuple(str(problem) for problem in self._read_all()[1])
