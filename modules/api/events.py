@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
@@ -89,17 +90,18 @@ async def job_events(
 
 
 async def _stream(services: Services, after: int | None, job_id: str | None) -> AsyncIterator[ServerSentEvent]:
-    """The events of one connection.
+    """The events of one connection, which begins with the state of things: a snapshot, or the job.
 
-    A snapshot is read before its listener starts behind it, so nothing falls between the two. A reconnecting
-    listener gets the snapshot without an id: what it missed is still to come, and must be asked for again if the
-    connection breaks in between.
+    The newest event's id is read before that state, so nothing falls between the two. A reconnecting listener gets
+    the snapshot without an id: what it missed is still to come, and must be asked for again if the connection breaks
+    in between.
     """
     jobs = services.jobs
-    snapshot = await asyncio.to_thread(jobs.snapshot)
-    with jobs.listen(snapshot.id if after is None else after, job_id) as listener:
+    newest = jobs.last_event
+    with jobs.listen(newest if after is None else after, job_id) as listener:
         if job_id is None:
-            yield _framed(snapshot if after is None else Event(kind="snapshot", data=snapshot.data))
+            snapshot = await asyncio.to_thread(jobs.snapshot)
+            yield _framed(replace(snapshot, id=newest if after is None else None))
         else:
             job = await asyncio.to_thread(jobs.get, job_id)
             yield _framed(Event(kind="job", data=job.wire(), job_id=job_id))
@@ -142,8 +144,8 @@ async def finished(services: Services, job_id: str, timeout: float | None = None
 
 
 def _framed(event: Event) -> ServerSentEvent:
-    data: dict[str, Any] = dict(event.data)
-    return ServerSentEvent(event=event.kind, data=data, id=None if event.id is None else str(event.id), retry=1000)
+    number = None if event.id is None else str(event.id)
+    return ServerSentEvent(event=event.kind, raw_data=event.text, id=number, retry=1000)
 
 
 def _number(text: str | None) -> int | None:

@@ -16,6 +16,7 @@ from . import compat
 from .checks import check_job
 from .errors import MISSING, RESPONSES, JobFailed, JobRefused
 from .events import until_closing
+from .fetch import picture_of
 from .services import Bound, Services
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
@@ -63,7 +64,8 @@ async def img2img(
 
 async def _generate(services: Services, payload: compat.Quirks, task: str) -> compat.GenerationAnswer:
     paste = partial(_pasted, services)
-    translated = await run_in_threadpool(compat.translate, payload, task, services.jobs.add_input, paste)
+    read = partial(picture_of, settings=services.jobs.settings())
+    translated = await run_in_threadpool(compat.translate, payload, task, services.jobs.add_input, paste, read)
     job = await run_in_threadpool(_submit, services, translated)
     job = await _finished(services, job.id)
     if job.state is JobState.FAILED:
@@ -103,7 +105,7 @@ async def _finished(services: Services, job_id: str) -> Job:
 @router.get("/progress", summary="Progress of the running job")
 def progress(services: Bound, skip_current_image: bool = False) -> compat.ProgressAnswer:
     """Progress, ETA, state and the live preview."""
-    active = services.jobs.active()
+    active = services.jobs.in_hand()
     preview = services.jobs.preview(active[0].id) if active and not skip_current_image else None
     task = services.tasks.name(active[0].id) if active else ""
     return compat.progress(active, services.jobs.worker.message, preview, task)
@@ -114,7 +116,7 @@ def interrupt(services: Bound) -> dict[str, Any]:
     """Stops what runs within one step; finished pictures are kept. Where nothing runs yet, the next job is taken off
     the queue.
     """
-    for job in _in_hand(services):
+    for job in services.jobs.in_hand():
         services.jobs.interrupt(job.id)
     return {}
 
@@ -122,11 +124,5 @@ def interrupt(services: Bound) -> dict[str, Any]:
 @router.post("/skip", summary="Skip to the next batch")
 def skip(services: Bound) -> None:
     """Leaves the batch that each running job is at."""
-    for job in _in_hand(services):
+    for job in services.jobs.in_hand():
         services.jobs.skip(job.id)
-
-
-def _in_hand(services: Services) -> list[Job]:
-    """The running jobs, or the one that is about to run."""
-    active = services.jobs.active()
-    return [job for job in active if job.state is JobState.RUNNING] or list(active[:1])

@@ -2,7 +2,7 @@
 
 Durable events (jobs, pictures, notices) reach every listener, in order and without a gap: a listener
 is only a cursor into them, so a reconnecting browser and a slow one are served the same way. Of the
-passing kinds (progress, previews) a listener keeps the latest per job; a slow one misses the others.
+passing kinds (progress, previews) a listener keeps the latest per job, and hears of them ten times a second.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from enum import IntEnum
+from itertools import takewhile
 
 from .schema import PASSING_KINDS, Event
 
 _REMEMBERED = 1_000
+
+PAUSE = 0.1
+"""Seconds between two deliveries of passing events to a listener: smooth to the eye, and cheap for many listeners."""
 
 Recall = Callable[[int], tuple[Event, ...]]
 
@@ -72,12 +77,21 @@ class EventBus:
             if event_id >= self._last_id:
                 return ()
             if self._recent and (self._recent[0].id or 0) <= event_id + 1:
-                return tuple(event for event in self._recent if (event.id or 0) > event_id)
+                newest_first = takewhile(lambda event: (event.id or 0) > event_id, reversed(self._recent))
+                return tuple(newest_first)[::-1]
         return self._recall(event_id)
 
     def _forget(self, listener: Listener) -> None:
         with self._lock:
             self._listeners.discard(listener)
+
+
+class _Call(IntEnum):
+    """How a listener has been called since it last took events."""
+
+    NONE = 0
+    SOON = 1
+    NOW = 2
 
 
 class Listener:
@@ -91,6 +105,8 @@ class Listener:
         self._awake = asyncio.Event()
         self._lock = threading.Lock()
         self._passing: dict[tuple[str, str | None], Event] = {}
+        self._call = _Call.NONE
+        self._rests_until = 0.0
         if cursor < bus._last_id:
             self._awake.set()
 
@@ -123,11 +139,12 @@ class Listener:
     def _take(self) -> tuple[Event, ...]:
         self._awake.clear()
         with self._lock:
-            passing, self._passing = self._passing, {}
+            self._call = _Call.NONE
         durable = self._bus.durable_after(self._cursor)
         if durable:
             self._cursor = durable[-1].id or self._cursor
             self._awake.set()
+        passing = self._take_passing(at_once=bool(durable))
         over = {event.job_id for event in durable if event.kind == "job" and event.data.get("finished")}
         return tuple(
             event
@@ -135,17 +152,41 @@ class Listener:
             if self._wants(event) and not (event.id is None and event.job_id in over)
         )
 
+    def _take_passing(self, *, at_once: bool) -> dict[tuple[str, str | None], Event]:
+        """The passing events, unless they are to wait for the end of the pause."""
+        now = self._loop.time()
+        with self._lock:
+            if self._passing and now < self._rests_until and not at_once:
+                self._call = max(self._call, _Call.SOON)
+                self._loop.call_later(self._rests_until - now, self._awake.set)
+                return {}
+            passing, self._passing = self._passing, {}
+        if passing:
+            self._rests_until = now + PAUSE
+        return passing
+
     def _wants(self, event: Event) -> bool:
         return self._job_id is None or event.job_id == self._job_id
 
     def _tell(self, event: Event) -> None:
         if not self._wants(event):
             return
-        if event.kind in PASSING_KINDS:
-            # The catalogue tells of one kind of file at a time: a change of LoRAs must not hide one of checkpoints.
-            key = (event.kind, event.job_id or str(event.data.get("kind")))
-            with self._lock:
+        call = _Call.SOON if event.kind in PASSING_KINDS else _Call.NOW
+        with self._lock:
+            if call is _Call.SOON:
+                # The catalogue tells of one kind of file at a time: a change of LoRAs must not hide one of checkpoints.
+                key = (event.kind, event.job_id or str(event.data.get("kind")))
                 self._passing.pop(key, None)
                 self._passing[key] = event
+            if call <= self._call:
+                return
+            self._call = call
         with suppress(RuntimeError):  # the loop is closed: nobody is left to wake
-            self._loop.call_soon_threadsafe(self._awake.set)
+            self._loop.call_soon_threadsafe(self._wake, call)
+
+    def _wake(self, call: _Call) -> None:
+        rest = self._rests_until - self._loop.time()
+        if call is _Call.SOON and rest > 0:
+            self._loop.call_later(rest, self._awake.set)
+        else:
+            self._awake.set()

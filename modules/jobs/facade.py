@@ -160,6 +160,15 @@ class Jobs:
         """The running jobs and the waiting ones, in the order in which they will be done."""
         return tuple(map(self._with_progress, self._store.active()))
 
+    def in_hand(self) -> tuple[Job, ...]:
+        """The running jobs or, where there are none, the one that is next."""
+        return tuple(map(self._with_progress, self._store.in_hand()))
+
+    @property
+    def last_event(self) -> int:
+        """The id of the newest durable event."""
+        return self._bus.last_id
+
     def picture(self, job_id: str, index: int) -> Picture:
         """One finished picture, with its path. Raises UnknownJob."""
         return self._store.picture(job_id, index)

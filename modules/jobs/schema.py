@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -137,3 +138,11 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
     id: int | None = None
     job_id: str | None = None
+    _text: list[str] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The data as JSON, made once for however many listeners."""
+        if not self._text:
+            self._text.append(json.dumps(self.data))
+        return self._text[0]

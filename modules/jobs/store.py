@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,15 @@ class JobStore:
             rows = self._db.execute(
                 "SELECT * FROM jobs WHERE state IN ('running', 'queued') ORDER BY state = 'queued', rank"
             ).fetchall()
-            return tuple(self._job(row) for row in rows)
+            queued = sum(row["state"] == JobState.QUEUED for row in rows)
+            return tuple(self._job(row, place) for place, row in enumerate(rows, start=1 - (len(rows) - queued)))
+
+    def in_hand(self) -> tuple[Job, ...]:
+        """The running jobs or, where there are none, the one that is next."""
+        with self._lock:
+            running = self._db.execute("SELECT * FROM jobs WHERE state = 'running' ORDER BY rank").fetchall()
+            queued = "SELECT * FROM jobs WHERE state = 'queued' ORDER BY rank LIMIT 1"
+            return tuple(self._job(row) for row in running or self._db.execute(queued).fetchall())
 
     def recent(self, limit: int = 50, offset: int = 0) -> tuple[Job, ...]:
         """Jobs of any state, the newest first."""
@@ -372,18 +381,22 @@ class JobStore:
         return job
 
     def _record(self, events: list[Event], kind: Any, data: Mapping[str, Any], job_id: str) -> None:
+        event = Event(kind=kind, data=data, job_id=job_id)
         cursor = self._db.execute(
             "INSERT INTO events (job_id, kind, data, created) VALUES (?, ?, ?, ?)",
-            (job_id, kind, json.dumps(data), self._clock()),
+            (job_id, kind, event.text, self._clock()),
         )
-        events.append(Event(kind=kind, data=data, id=cursor.lastrowid, job_id=job_id))
+        events.append(replace(event, id=cursor.lastrowid))
 
-    def _job(self, row: sqlite3.Row) -> Job:
+    def _job(self, row: sqlite3.Row, place: int | None = None) -> Job:
+        """The job of a row; `place` is its place in the queue, should it be queued, where that is known."""
         pictures = self._db.execute("SELECT * FROM pictures WHERE job_id = ? ORDER BY number", (row["id"],)).fetchall()
-        return tables.job(row, self._position(row), pictures)
+        return tables.job(row, self._position(row, place), pictures)
 
-    def _position(self, row: sqlite3.Row) -> int | None:
+    def _position(self, row: sqlite3.Row, place: int | None) -> int | None:
         if row["state"] != JobState.QUEUED:
             return None
+        if place is not None:
+            return place
         query = "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND rank <= ?"
         return self._db.execute(query, (row["rank"],)).fetchone()[0]

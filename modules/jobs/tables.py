@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -140,7 +141,7 @@ def job(row: sqlite3.Row, position: int | None, pictures: Sequence[sqlite3.Row])
         error=row["error"],
         error_kind=row["error_kind"],
         request=_restored(_REQUESTS[row["task"]], row["request"]),
-        settings=_restored(Settings, row["settings"]),
+        settings=_settings(row["settings"]),
         key=row["key"],
         pictures=tuple(map(picture, pictures)),
         notices=tuple(json.loads(row["notices"])),
@@ -165,6 +166,12 @@ def picture(row: sqlite3.Row) -> Picture:
         height=row["height"],
         kind=row["kind"],
     )
+
+
+@lru_cache(maxsize=32)
+def _settings(text: str) -> Settings:
+    """The settings that were stored; most jobs have the same, which never change."""
+    return _restored(Settings, text)
 
 
 G = TypeVar("G", bound=Group)

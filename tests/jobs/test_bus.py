@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from modules.jobs import Event, EventBus, Listener
+from modules.jobs.bus import PAUSE
 
 
 def durable(number: int, job_id: str = "a", kind: str = "notice", **data: object) -> Event:
@@ -155,5 +158,39 @@ def test_an_id_from_the_future_means_from_now_on() -> None:
         with archive.bus.listen(after=99) as listener:
             archive.publish(durable(2))
             assert [event.id for event in await drain(listener)] == [2]
+
+    asyncio.run(story())
+
+
+def test_what_passes_is_told_ten_times_a_second_and_what_lasts_at_once() -> None:
+    async def story() -> list[Event]:
+        archive = Archive()
+        heard: list[Event] = []
+        with archive.bus.listen() as listener:
+            archive.publish(passing("progress", step=0))
+            heard += await listener.get(timeout=1)
+            began = time.monotonic()
+            archive.publish(passing("progress", step=1), durable(1), passing("progress", step=2))
+            heard += await listener.get(timeout=1)
+            at_once = time.monotonic() - began
+            for step in range(3, 9):
+                archive.publish(passing("progress", step=step))
+            heard += await listener.get(timeout=1)
+            took = time.monotonic() - began
+        assert at_once < PAUSE <= took + 0.01
+        return heard
+
+    heard = asyncio.run(story())
+    assert [event.id or event.data["step"] for event in heard] == [0, 1, 2, 8]
+
+
+def test_an_event_is_put_into_words_once_for_all_listeners() -> None:
+    async def story() -> None:
+        archive = Archive()
+        with archive.bus.listen() as one, archive.bus.listen() as other:
+            archive.publish(durable(1, text="naïve 猫"))
+            (first,), (second,) = await one.get(timeout=1), await other.get(timeout=1)
+        assert first.text is second.text
+        assert json.loads(first.text) == {"text": "naïve 猫"}
 
     asyncio.run(story())

@@ -345,3 +345,15 @@ def test_a_data_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
         JobStore(tmp_path / "file" / "queue")
     with pytest.raises(BadFile, match=r"unable to open.*--data-dir"):
         JobStore(tmp_path / "queue")
+
+
+def test_the_jobs_in_hand_are_those_that_run_or_the_next(store: JobStore) -> None:
+    first, second, _ = (store.add(Txt2ImgRequest(prompt=str(number)), Settings()) for number in range(3))
+    assert [job.id for job in store.in_hand()] == [first.id]
+    store.start_next()
+    assert [(job.id, job.state) for job in store.in_hand()] == [(first.id, "running")]
+    store.finish(first.id, JobState.DONE)
+    assert [job.id for job in store.in_hand()] == [second.id]
+    assert [(job.id, job.position) for job in store.active()] == [
+        (job.id, store.get(job.id).position) for job in store.active()
+    ]

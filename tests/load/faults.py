@@ -17,7 +17,7 @@ from random import Random
 import httpx
 import psutil
 
-from .ledger import FINAL, Ledger
+from .ledger import Ledger
 from .run import Plan
 from .server import Server
 
@@ -26,6 +26,7 @@ FULL_FOR = (2.0, 8.0)
 LOCKED_FOR = (1.0, 5.0)
 """Seconds; the worker tries for twenty to save a picture."""
 
+ACTIVE = ("running", "queued")
 BETWEEN_FAULTS = (5.0, 15.0)
 SHARED_QUEUE = "from tests.load.queue_file import share; share(); "
 """Run in the server before it starts."""
@@ -67,7 +68,6 @@ class Harm:
     def __init__(self, server: Server, plan: Plan, disk: Path, tell: Callable[[str], object]) -> None:
         self._server, self._plan, self._disk, self._tell = server, plan, disk, tell
         self._random = Random(f"{plan.seed} faults")
-        self._struck: set[str] = set()
 
     async def __call__(self, ledger: Ledger, until: float) -> None:
         """Do harm until the moment `until`."""
@@ -114,15 +114,13 @@ class Harm:
         await asyncio.to_thread(_lock, self._server.data / "tagbrush.db", seconds)
 
     async def _strike(self) -> None:
-        """Wait until a job runs that has not lost an attempt yet, and note that it does."""
+        """Wait until a job runs, and none is about that has lost an attempt already: at the second it rightly fails."""
         async with httpx.AsyncClient(base_url=self._server.url, timeout=60) as http:
             while True:
-                with suppress(httpx.HTTPError):
+                with suppress(httpx.HTTPError, ValueError):
                     jobs = (await http.get("/tagbrush/v1/jobs?limit=300")).json()
-                    running = {job["id"] for job in jobs if job["state"] == "running"}
-                    over = {job["id"] for job in jobs if job["state"] in FINAL}
-                    if running and self._struck <= over:
-                        self._struck |= running
+                    attempts = {state: [job["attempts"] for job in jobs if job["state"] == state] for state in ACTIVE}
+                    if attempts["running"] and max(attempts["running"]) == 1 and not any(attempts["queued"]):
                         return
                 await asyncio.sleep(0.1)
 
