@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from modules.api import Page, Services
 from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.saved import SavedPictures
-from modules.jobs import EventBus, Jobs, JobStore, Supervisor, WorkerProcess, remove_unsaved
+from modules.jobs import EventBus, Jobs, JobStore, Spawn, Supervisor, WorkerProcess, remove_unsaved
 from modules.params import Settings, read_config
 
+from .devices import devices_found, shared_threads
 from .options import ROOT, Options
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ def assemble(options: Options) -> Services:
     supervisor = Supervisor(
         store,
         bus,
-        [partial(WorkerProcess, worker_command(EngineConfig(folders=folders, device=options.device)), cwd=ROOT)],
+        _spawns(options, EngineConfig(folders=folders), os.environ),
         settings=lambda: jobs.settings(),
         files=SavedPictures(folders),
         tidy=partial(_tidy, folders, store),
@@ -56,6 +59,14 @@ def assemble(options: Options) -> Services:
         page=Page(),
         flags=dict(options.flags),
     )
+
+
+def _spawns(options: Options, config: EngineConfig, environ: Mapping[str, str]) -> tuple[Spawn, ...]:
+    """What starts each worker."""
+    devices = options.devices or (devices_found(environ) if options.device == "auto" else (options.device,))
+    env = {**environ, **shared_threads(len(devices), environ)}
+    commands = [worker_command(config.model_copy(update={"device": device})) for device in devices]
+    return tuple(partial(WorkerProcess, command, cwd=ROOT, env=env) for command in commands)
 
 
 def _imported(path: Path) -> Settings:

@@ -32,6 +32,12 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
+def make_default(device: torch.device) -> None:
+    """Have what names no card use this one, so that a worker of the second leaves nothing on the first."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def count(name: str) -> int:
     """How many devices of this type there are."""
     if name == "cuda":

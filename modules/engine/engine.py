@@ -22,7 +22,7 @@ from modules.prompt import Tokenizer
 from . import memory
 from .checkpoints import Checkpoints, Precision
 from .config import EngineConfig
-from .device import choose_device, describe
+from .device import choose_device, describe, make_default
 from .needs import Needs
 from .owed import not_to_make
 from .pipes import Control, Pipes
@@ -37,6 +37,7 @@ class Engine:
     def __init__(self, config: EngineConfig, pipes: Pipes) -> None:
         """Raises NoDevice when the device asked for is not there."""
         self.device = choose_device(config.device)
+        make_default(self.device)
         self.tokenizer = Tokenizer()
         self.networks = NetworkCache()
         self.conditionings = ConditioningCache()
