@@ -39,6 +39,12 @@ class Bench:
         assert over.state.is_final, over
         return over
 
+    def made(self) -> list[tuple[int, str, int]]:
+        """What workers began to save: process, job and number of each picture; see `spread.py`."""
+        file = self.folder / "made"
+        rows = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        return [(int(pid), job_id, int(number)) for pid, job_id, number in rows]
+
     def worker_pids(self) -> list[int]:
         starts = self.folder / "starts"
         return [int(line) for line in starts.read_text().split()] if starts.exists() else []

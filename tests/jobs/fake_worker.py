@@ -6,6 +6,8 @@ one), `exit`, `die-once` (only while nothing is made yet), `wait` (until interru
 
 `save` saves a real picture as the engine does; `save:POINT` dies at that point of it for once, `save::POINT` has its
 server die as well.
+
+`each` makes the worker's part of the job batch by batch, as the engine does; see `spread.py`.
 """
 
 from __future__ import annotations
@@ -89,6 +91,11 @@ def obey(
             from tests.jobs.saving import save  # only here, since other jobs need not wait for its imports
 
             save(pipes, job, index, folder, word)
+    elif word == "each":
+        from tests.jobs.spread import make_part
+
+        if not make_part(pipes, job, control, folder):
+            raise Over
     elif word == "print":
         os.write(1, b"a library says hello\n")
         print("and so does python", flush=True)  # noqa: T201
