@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from .errors import BadRequest, UnknownName
 from .setting_groups import (
+    ApiSettings,
     GuidanceSettings,
     HiresSettings,
     Img2ImgSettings,
@@ -59,26 +60,8 @@ _OF_GROUP = {
     SavingSettings: "saving-images",
     PageSettings: "ui",
     LimitSettings: "limits",
+    ApiSettings: "API",
 }
-
-A1111_ONLY = (
-    "saving-to-dirs",
-    "upscaling",
-    "face-restoration",
-    "system",
-    "profiler",
-    "API",
-    "training",
-    "sd3",
-    "interrogate",
-    "ui_prompt_editing",
-    "ui_gallery",
-    "postprocessing",
-    "canvas_hotkey",
-    "hidden",
-)
-"""Sections whose options do not exist here: freezing them changes nothing."""
-
 
 def section_of(option: str) -> str:
     """The section of an option, by A1111's name for it; those of limits are ours."""
@@ -119,7 +102,7 @@ class Frozen:
                 raise UnknownName("--freeze-specific-settings: option", option, Settings.model_fields)
             reasons[option] = "--freeze-specific-settings"
         for section in sections:
-            if section not in (*known, *A1111_ONLY):
+            if section not in known:
                 raise UnknownName("--freeze-settings-in-sections: section", section, known)
             names = [name for name in Settings.model_fields if section_of(name) == section]
             reasons |= dict.fromkeys(names, "--freeze-settings-in-sections")

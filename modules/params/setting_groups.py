@@ -216,6 +216,18 @@ class PageSettings(Group):
     send_seed: bool = param(True, "Send seed when sending a picture to another tab")
 
 
+class ApiSettings(Group):
+    """What the API may do on a client's behalf; only the server's owner decides, in config.json."""
+
+    api_enable_requests: bool = param(
+        False, "Fetch input pictures from the web", help="where a request of the API gives their address"
+    )
+    api_forbid_local_requests: bool = param(
+        True, "Fetch none from this machine and its own network", help="an address there could be of use to a stranger"
+    )
+    api_useragent: str = param("", "Name under which pictures are fetched", help="empty: Tagbrush")
+
+
 class LimitSettings(Group):
     """How much one job may ask of the machine; the defaults leave a card of 24 GB room for all that it can do."""
 

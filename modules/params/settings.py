@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from .errors import BadRequest, UnknownName
 from .setting_groups import (
+    ApiSettings,
     GuidanceSettings,
     HiresSettings,
     Img2ImgSettings,
@@ -28,6 +29,7 @@ from .setting_groups import (
 
 
 class Settings(
+    ApiSettings,
     LimitSettings,
     PageSettings,
     SavingSettings,
@@ -60,9 +62,13 @@ class Settings(
     def requested(self, changes: Mapping[str, Any]) -> Settings:
         """As `overridden`, for changes that anyone who reaches the server may ask for.
 
-        Raises BadRequest too for an output folder outside the data folder; one that the owner set stays.
+        Raises BadRequest too for an output folder outside the data folder; one that the owner set stays. And for what
+        the API may do, which a client of it must not decide.
         """
         settings = self.overridden(changes)
+        for name in ApiSettings.model_fields:
+            if getattr(settings, name) != getattr(self, name):
+                raise BadRequest(f"{name} is changed by the server's owner alone: in config.json, before the start.")
         for name in changes:
             if name.startswith("outdir_"):
                 _check_inside(type(self).model_fields[name].title or name, getattr(settings, name))
