@@ -29,7 +29,7 @@ from .scripts import SCRIPTS, Argument, Script, find_script, script_fields
 from .sections import Frozen, check_job_options, section_of
 from .setting_groups import LimitSettings
 from .settings import Settings, explain
-from .sizes import LARGEST_SIDE, LATENT_PIXELS, OLD_SIDE, HiresSize, hires_size, old_first_pass
+from .sizes import LARGEST_SIDE, LATENT_PIXELS, OLD_SIDE, HiresSize, hires_size, old_first_pass, scaled_size
 from .upscalers import (
     HIRES_UPSCALERS,
     LATENT_UPSCALERS,
@@ -119,6 +119,7 @@ __all__ = [
     "request_from_info",
     "request_from_infotext",
     "sampler_and_schedule",
+    "scaled_size",
     "script_fields",
     "section_of",
     "shown_beside",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import field_validator
 
 from .declare import Group, param
-from .errors import BadRequest
-from .sizes import LARGEST_SIDE, LATENT_PIXELS
+from .sizes import LARGEST_SIDE, check_sides, scaled_size
 from .upscalers import PIXEL_UPSCALERS, pixel_upscaler
 
 SCALE_MODES = ("Scale by", "Scale to")
@@ -39,16 +38,10 @@ class Extras(Group):
         if self.upscaler_1 == "None":
             return width, height
         if self.resize_mode == SCALE_BY:
-            factor, step = self.upscaling_resize, LATENT_PIXELS
-            wide, tall = (max(step, int(side * factor // step * step)) for side in (width, height))
-        elif self.upscaling_crop:
-            wide, tall = self.upscaling_resize_w, self.upscaling_resize_h
-        else:
-            factor = max(self.upscaling_resize_w / width, self.upscaling_resize_h / height)
-            wide, tall = round(width * factor), round(height * factor)
-        if max(wide, tall) > LARGEST_SIDE:
-            raise BadRequest(
-                f"The picture of {width}x{height} would become {wide}x{tall}; no side may have more than "
-                f"{LARGEST_SIDE} pixels. Ask for a smaller size."
-            )
-        return wide, max(tall, 1)
+            return scaled_size(width, height, self.upscaling_resize)
+        if self.upscaling_crop:
+            return self.upscaling_resize_w, self.upscaling_resize_h
+        factor = max(self.upscaling_resize_w / width, self.upscaling_resize_h / height)
+        wide, tall = max(round(width * factor), 1), max(round(height * factor), 1)
+        check_sides(width, height, wide, tall)
+        return wide, tall

@@ -45,6 +45,25 @@ def hires_size(width: int, height: int, *, scale: float, resize_x: int = 0, resi
     return HiresSize(wide, tall, _kept(wide, over_x), _kept(tall, over_y))
 
 
+def scaled_size(width: int, height: int, scale: float) -> tuple[int, int]:
+    """The size of a picture that an upscaler enlarges by a factor: multiples of 8.
+
+    Raises BadRequest where it is too large.
+    """
+    wide, tall = (max(LATENT_PIXELS, int(side * scale // LATENT_PIXELS * LATENT_PIXELS)) for side in (width, height))
+    check_sides(width, height, wide, tall)
+    return wide, tall
+
+
+def check_sides(width: int, height: int, wide: int, tall: int) -> None:
+    """Nothing, if a picture of these sides may become so wide and tall. Raises BadRequest."""
+    if max(wide, tall) > LARGEST_SIDE:
+        raise BadRequest(
+            f"The picture of {width}x{height} would become {wide}x{tall}; no side may have more than "
+            f"{LARGEST_SIDE} pixels. Ask for a smaller size."
+        )
+
+
 def _kept(side: int, over: int) -> int:
     """What is left of a side without what hangs over, both in whole latents."""
     return (side // LATENT_PIXELS - over // LATENT_PIXELS) * LATENT_PIXELS

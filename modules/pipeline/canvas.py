@@ -187,9 +187,9 @@ def _encodable(picture: Image.Image) -> Image.Image:
     return resize_image(picture, max(picture.width, SMALLEST_ENCODED), max(picture.height, SMALLEST_ENCODED))
 
 
-def describe_start(start: Start, canvas: Canvas) -> dict[str, str]:
+def describe_start(start: Start, canvas: Canvas | None = None) -> dict[str, str]:
     """What an infotext says of a picture's start beside strength and size, in A1111's keys and order."""
-    fields = _describe_mask(start.inpaint, canvas) if start.inpaint is not None else {}
+    fields = _describe_mask(start.inpaint, canvas) if start.inpaint is not None and canvas is not None else {}
     if start.noise_multiplier != 1:
         fields["Noise multiplier"] = str(start.noise_multiplier)
     return fields

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final, Literal, TypeVar
 
 from modules.catalogue import Catalogue, Entry
+from modules.images.tiles import lay_out
 from modules.params import (
     LATENT_PIXELS,
     Img2ImgRequest,
+    LimitSettings,
     SamplerInfo,
     Settings,
     TagbrushError,
@@ -15,12 +17,13 @@ from modules.params import (
     UnknownName,
     find_sampler,
     find_schedule,
+    is_tiled,
     native_size,
 )
 from modules.sampling import GuidanceOptions, SamplerOptions
 
 from .named import Tell
-from .plans import Fill, Inpaint, PromptOptions, Start, Variation
+from .plans import Fill, Inpaint, PromptOptions, Start, Tiles, Variation
 
 AnyRequest = Txt2ImgRequest | Img2ImgRequest
 Number = TypeVar("Number", int, float)
@@ -190,7 +193,31 @@ def choose_start(request: Img2ImgRequest, settings: Settings) -> Start:
         noise_multiplier=_first(request.initial_noise_multiplier, settings.initial_noise_multiplier),
         matches_colours=settings.img2img_color_correction,
         image_cfg_scale=_first(request.image_cfg_scale, DEFAULT_IMAGE_CFG),
-        inpaint=_inpaint(request, settings) if request.mask else None,
+        inpaint=_inpaint(request, settings) if request.mask and not is_tiled(request) else None,
+    )
+
+
+def choose_tiles(
+    request: AnyRequest, settings: Settings, width: int, height: int, together: int, tell: Tell
+) -> Tiles | None:
+    """How the picture is enlarged and redrawn in tiles of width x height; None where that is not asked for.
+
+    As in A1111, one picture is taken, and no mask; what is left out is told. Raises BadRequest where tiles are not
+    larger than their overlap.
+    """
+    if not isinstance(request, Img2ImgRequest) or not is_tiled(request):
+        return None
+    if request.mask:
+        tell("SD upscale redraws the whole picture: the mask is left out.")
+    if len(request.init_images) > 1:
+        tell(f"SD upscale takes one picture: the first of the {len(request.init_images)} is used.")
+    lay_out(width, height, width, height, request.sd_upscale_overlap)
+    return Tiles(
+        upscaler=request.sd_upscale_upscaler,
+        scale=request.sd_upscale_scale,
+        overlap=request.sd_upscale_overlap,
+        together=together,
+        limits=LimitSettings(max_megapixels=settings.max_megapixels, max_pictures=settings.max_pictures),
     )
 
 

@@ -23,8 +23,13 @@ def to_image(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray((pixels * 255).to(torch.uint8).movedim(0, -1).cpu().numpy())
 
 
+def preview_images(model: Model, latents: torch.Tensor) -> list[Image.Image]:
+    """What each of (B, 4, h, w) latents may become, one pixel for each latent."""
+    return [Image.fromarray(view.numpy()) for view in preview(model, latents)]
+
+
 def preview_image(model: Model, latents: torch.Tensor) -> Image.Image:
     """One small picture of what (B, 4, h, w) latents may become, those of a batch side by side."""
-    together = grid([Image.fromarray(view.numpy()) for view in preview(model, latents)])
+    together = grid(preview_images(model, latents))
     scale = max(min(PREVIEW_SIDE // max(together.size), LATENT_PIXELS), 1)
     return together.resize((together.width * scale, together.height * scale), Image.Resampling.BICUBIC)

@@ -16,6 +16,7 @@ from modules.params import (
     check_inputs,
     find_sampler,
     hires_size,
+    is_tiled,
     made_together,
 )
 from modules.prompt import Styled, Tokenizer
@@ -26,6 +27,7 @@ from .choices import (
     choose_sampler,
     choose_size,
     choose_start,
+    choose_tiles,
     choose_vae,
     choose_variation,
     guidance_options,
@@ -83,6 +85,7 @@ def plan(
         hires=hires,
         firstpass_image=_firstpass_image(request) if hires else None,
         start=choose_start(request, settings) if isinstance(request, Img2ImgRequest) else None,
+        tiles=choose_tiles(request, settings, first.width, first.height, _tiles_together(request, first), tell),
         cfg_scale=cfg_scale,
         guidance=guidance_options(request, settings),
         noise_schedule=settings.sd_noise_schedule,
@@ -199,14 +202,18 @@ class Picture:
 
 
 def _pictures(request: AnyRequest, variation: Variation, first: Told, hires: Told | None) -> list[Picture]:
-    """All pictures of a job. Seeds count up; with a variation strength the seed stays and the subseed counts (P003)."""
+    """All pictures of a job. Seeds count up; with a variation strength the seed stays and the subseed counts (P003).
+
+    Of pictures made of tiles the seed counts up in any case, and the subseed stays, as in A1111.
+    """
     count = made_together(request) * request.n_iter
-    counts_seeds = not variation.strength
+    counts_subseeds = not is_tiled(request)
+    counts_seeds = not (variation.strength and counts_subseeds)
     return [
         Picture(
             index,
             (request.seed + index * counts_seeds) % SEEDS,
-            (request.subseed + index) % SEEDS,
+            (request.subseed + index * counts_subseeds) % SEEDS,
             init,
             first,
             hires,
@@ -261,7 +268,9 @@ def _firstpass_image(request: AnyRequest) -> str | None:
 
 def _inits(request: AnyRequest) -> tuple[str | None, ...]:
     """The pictures to start from, used in turn; None is noise alone."""
-    return request.init_images if isinstance(request, Img2ImgRequest) else (None,)
+    if not isinstance(request, Img2ImgRequest):
+        return (None,)
+    return request.init_images[:1] if is_tiled(request) else request.init_images
 
 
 def _made_together(request: AnyRequest, first: Stage, hires: Hires | None) -> int:
@@ -269,3 +278,8 @@ def _made_together(request: AnyRequest, first: Stage, hires: Hires | None) -> in
     stages = [first, *([hires.stage] if hires else [])]
     is_adaptive = any(find_sampler(stage.sampler)[0].adaptive for stage in stages)
     return 1 if is_adaptive else made_together(request)
+
+
+def _tiles_together(request: AnyRequest, first: Stage) -> int:
+    """The same of tiles."""
+    return 1 if find_sampler(first.sampler)[0].adaptive else request.batch_size

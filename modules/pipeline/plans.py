@@ -8,6 +8,7 @@ from typing import Literal
 
 from modules.catalogue import Entry
 from modules.models import Pass
+from modules.params import LimitSettings
 from modules.prompt import Emphasis, ParsedPrompt
 from modules.sampling import GuidanceOptions, SamplerOptions, Source
 
@@ -169,6 +170,20 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """That the picture to start from is enlarged, and redrawn in tiles of the stage's size: the script SD upscale."""
+
+    upscaler: str
+    scale: float
+    overlap: int
+    """Pixels over which one tile fades into the next."""
+    together: int
+    """How many tiles are made in one go, at most."""
+    limits: LimitSettings
+    """How large the picture may become, and of how many tiles."""
+
+
+@dataclass(frozen=True)
 class PromptOptions:
     """How prompts become conditioning."""
 
@@ -196,6 +211,8 @@ class Plan:
     """The id of a picture that takes the place of the first stage's."""
     start: Start | None
     """Only with img2img."""
+    tiles: Tiles | None
+    """None makes the picture in one piece; with tiles, each batch is one picture."""
     cfg_scale: float
     guidance: GuidanceOptions
     noise_schedule: Literal["Default", "Zero Terminal SNR"]

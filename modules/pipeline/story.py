@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from PIL import Image
 
 from modules.images import decode_picture
 
@@ -14,9 +15,10 @@ from .canvas import Canvas, Finished, describe_start, finish, read_canvas
 from .courses import draw_noise
 from .encoding import Encode, SeededEncoder
 from .infotext import Made, describe_picture
+from .mosaic import Mosaic, describe_tiles, read_start, tile_batches
 from .origins import Enlarging, Origin, from_canvases, from_noise
 from .pictures import to_image, to_pixels
-from .plans import Batch, Hires, Plan, Start, Variation
+from .plans import Batch, Hires, Plan, Start, Tiles, Variation
 from .ports import Control, FinishedPicture, Reporter, Resources
 from .walking import Job, Walker
 
@@ -28,18 +30,52 @@ def generate(plan: Plan, resources: Resources, control: Control, report: Reporte
     Networks that fail are reported and left out. Raises TagbrushError where a picture cannot be made.
     """
     job = Job(plan, control, report, made=plan.images - sum(len(batch.indices) for batch in plan.batches))
-    stages = () if plan.firstpass_image else (plan.first,)
-    stages += (plan.hires.stage,) if plan.hires else ()
     for notice in plan.notices:
         job.tell(notice)
     with torch.inference_mode():
         for number, batch in enumerate(plan.batches):
             control.skipped = False
             with Bench(plan, resources, job.tell) as bench:
-                walker, encode = Walker(job, number, bench, stages), SeededEncoder(batch.seeds)
-                _Making(job, batch, bench, walker, resources, encode).run()
+                if plan.tiles is None:
+                    _make(job, number, batch, bench, resources)
+                else:
+                    _make_in_tiles(job, number, batch, bench, resources, plan.tiles)
             if control.interrupted:
                 break
+
+
+def _make(job: Job, number: int, batch: Batch, bench: Bench, resources: Resources) -> None:
+    """Make a batch's pictures, and report each."""
+    plan = job.plan
+    stages = () if plan.firstpass_image else (plan.first,)
+    stages += (plan.hires.stage,) if plan.hires else ()
+    _Making(job, batch, bench, Walker(job, number, bench, stages), resources, SeededEncoder(batch.seeds)).run()
+
+
+def _make_in_tiles(job: Job, number: int, batch: Batch, bench: Bench, resources: Resources, tiles: Tiles) -> None:
+    """Make a batch's one picture out of tiles, each drawn as a picture of its own, and report it.
+
+    Stopped, the tiles that are left stay as they were enlarged.
+    """
+    plan, start = job.plan, job.plan.start
+    assert start is not None
+    mosaic = Mosaic.of(read_start(batch, start, resources.read_input), tiles, plan.first)
+    parts = tile_batches(batch, tiles, len(mosaic.grid))
+    walker = Walker(job, number, bench, (plan.first,) * len(parts))
+    for part in parts:
+        making = _Making(job, part, bench, walker, resources, SeededEncoder(part.seeds))
+        making.canvases = mosaic.canvases(part, start)
+        walker.draw = partial(mosaic.preview, part)
+        latents = making.first()
+        if latents is not None:
+            mosaic.take(
+                part, [making.drawn(latent, position).image for position, latent in enumerate(latents.split(1))]
+            )
+        if job.is_stopped:
+            break
+    if mosaic.is_begun:
+        whole = _Making(job, batch, bench, walker, resources, SeededEncoder(batch.seeds))
+        whole.report(Finished(mosaic.picture()), 0, describe_tiles(tiles, start))
 
 
 @dataclass
@@ -53,7 +89,7 @@ class _Making:
     resources: Resources
     encode: Encode
     canvases: tuple[Canvas, ...] = ()
-    """With img2img, the pictures that it starts from."""
+    """With img2img, the pictures that it starts from; read from the batch's inputs if they are not given."""
 
     def run(self) -> None:
         """One stage after the other, then the pictures; stopped before the second, they are those of the first."""
@@ -93,7 +129,7 @@ class _Making:
         plan = self.job.plan
         if plan.start is None:
             return from_noise(self.bench, noise, self.encode)
-        self.canvases = self.read_canvases(plan.start)
+        self.canvases = self.canvases or self.read_canvases(plan.start)
         unvaried = draw_noise(replace(plan, variation=Variation()), self.batch, plan.first, self.bench.model)
         return from_canvases(plan, self.bench, self.canvases, noise, unvaried.first)
 
@@ -115,31 +151,33 @@ class _Making:
 
     def finish(self, latents: torch.Tensor) -> None:
         """Decode the pictures, and report each with its text."""
-        for position, latent in enumerate(latents.split(1)):
-            finished = self.finished(to_image(self.bench.decode(latent)[0]), position)
-            picture = FinishedPicture(
-                index=self.batch.indices[position],
-                image=finished.image,
-                seed=self.batch.seeds[position],
-                infotext=self.infotext(position),
-                is_complete=self.walker.is_whole,
-                subseed=self.batch.subseeds[position],
-            )
-            self.job.made += 1
-            self.job.report.picture(picture)
-            for number, (kind, image) in enumerate(finished.beside):
-                index = self.job.plan.images + len(finished.beside) * picture.index + number
-                self.job.report.picture(replace(picture, index=index, image=image, kind=kind))
-
-    def finished(self, image: Image.Image, position: int) -> Finished:
-        """The picture in its final colours and place."""
         start = self.job.plan.start
+        for position, latent in enumerate(latents.split(1)):
+            said = describe_start(start, self.canvases[position]) if start else {}
+            self.report(self.drawn(latent, position), position, said)
+
+    def drawn(self, latent: torch.Tensor, position: int) -> Finished:
+        """The picture of (1, 4, h, w) latents in its final colours and place."""
+        image, start = to_image(self.bench.decode(latent)[0]), self.job.plan.start
         return Finished(image) if start is None else finish(image, self.canvases[position], start.inpaint)
 
-    def infotext(self, position: int) -> str:
-        plan, used = self.job.plan, self.bench.used
-        fields = describe_start(plan.start, self.canvases[position]) if plan.start else {}
-        effective, variant = frozenset(self.walker.effective), self.bench.model.variant
-        return describe_picture(
-            plan, self.batch, position, Made(used.networks.values(), used.hashes, effective, variant, fields)
+    def report(self, finished: Finished, position: int, said: Mapping[str, str]) -> None:
+        """Report a picture with its text, in which `said` is what is to be said of its start."""
+        picture = FinishedPicture(
+            index=self.batch.indices[position],
+            image=finished.image,
+            seed=self.batch.seeds[position],
+            infotext=self.infotext(position, said),
+            is_complete=self.walker.is_whole,
+            subseed=self.batch.subseeds[position],
         )
+        self.job.made += 1
+        self.job.report.picture(picture)
+        for number, (kind, image) in enumerate(finished.beside):
+            index = self.job.plan.images + len(finished.beside) * picture.index + number
+            self.job.report.picture(replace(picture, index=index, image=image, kind=kind))
+
+    def infotext(self, position: int, said: Mapping[str, str]) -> str:
+        used, variant = self.bench.used, self.bench.model.variant
+        made = Made(used.networks.values(), used.hashes, frozenset(self.walker.effective), variant, said)
+        return describe_picture(self.job.plan, self.batch, position, made)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
+from PIL import Image
 
+from modules.models import Model
 from modules.sampling import Guidance, GuidanceOptions, Handover, ImageNoise, Prompted, Step
 
 from .bench import Bench, Conditionings
@@ -52,6 +54,8 @@ class Walker:
     bench: Bench
     stages: tuple[Stage, ...]
     """Those to walk, in order."""
+    draw: Callable[[Model, torch.Tensor], Image.Image] = preview_image
+    """What is shown meanwhile of a model's (B, 4, h, w) latents."""
     steps: int = 0
     """Of all stages together, once the first has begun."""
     done: int = 0
@@ -102,7 +106,7 @@ class Walker:
             if job.is_stopped:
                 return step.denoised
             if job.plan.preview_every and done % job.plan.preview_every == 0:
-                job.report.preview(partial(preview_image, self.bench.model, step.denoised))
+                job.report.preview(partial(self.draw, self.bench.model, step.denoised))
         self.done += steps
         return x
 
