@@ -9,17 +9,20 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from modules.api import Origins, Proxies
-from modules.params import TagbrushError
+from modules.params import Frozen, TagbrushError
 
-from .historical import IGNORED_SWITCHES, IGNORED_WITH_VALUE
+from .flags import LEVELS, Computing, add_computing, add_keeping, computing_of, frozen_of
+from .historical import SILENT, SWITCHES, UNSAFE, WITH_VALUE, reasons
 
 DEFAULT_PORT = 7860
 API_PORT = 7861
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -49,10 +52,16 @@ class Options:
     hypernetwork_dir: Path | None = None
     vae_dir: Path | None = None
     vae_path: Path | None = None
+    ckpt: Path | None = None
+    settings_file: Path | None = None
+    defaults_file: Path | None = None
     styles_files: tuple[Path, ...] = ()
     device: str = "auto"
     devices: tuple[str, ...] = ()
     """One for each worker; without any, `device` says what there is."""
+    ray: str | None = None
+    """The Ray cluster whose machines the workers are on: an address, or "auto" for the one this machine is part of."""
+    ray_workers: int | None = None
     page: bool = True
     browser: bool = True
     auth: tuple[str, ...] = ()
@@ -62,13 +71,20 @@ class Options:
     tls_keyfile: Path | None = None
     tls_certfile: Path | None = None
     loglevel: str = "WARNING"
+    computing: Computing = field(default_factory=Computing)
+    frozen: Frozen = field(default_factory=Frozen)
+    offline: bool = False
+    """Whether even what the options allow to be fetched stays where it is."""
+    theme: str | None = None
+    dumps_sysinfo: bool = False
     flags: Mapping[str, object] | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def listens(self) -> bool:
         """Whether other machines can reach this server."""
-        return self.host not in ("127.0.0.1", "localhost", "::1")
+        return self.host not in LOOPBACK
 
     @property
     def first_port(self) -> int:
@@ -84,12 +100,16 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
 
     Raises BadFlag for an unknown flag, unless IGNORE_CMD_ARGS_ERRORS is set, and for a value that makes no sense.
     """
-    arguments, unknown = _parser().parse_known_args([*argv, *_words(environ.get("COMMANDLINE_ARGS", ""))])
+    more = [] if "--test-server" in argv else _words(environ.get("COMMANDLINE_ARGS", ""))
+    arguments, unknown = _parser().parse_known_args([*argv, *more])
+    level = arguments.loglevel or environ.get("SD_WEBUI_LOG_LEVEL", "").lower()
     notes = [*arguments.notes]
     if unknown and not environ.get("IGNORE_CMD_ARGS_ERRORS"):
         raise BadFlag(_unknown_flag(unknown[0]))
     notes += [f"{word} is unknown and ignored." for word in unknown if word.startswith("-")]
     host = arguments.server_name or ("0.0.0.0" if arguments.listen else "127.0.0.1")
+    listens = host not in LOOPBACK
+    frozen, unfrozen = frozen_of(arguments, listens=listens)
     data_dir = (arguments.data_dir or ROOT).expanduser().resolve()
     return Options(
         host=host,
@@ -103,28 +123,45 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         hypernetwork_dir=_folder(arguments.hypernetwork_dir),
         vae_dir=_folder(arguments.vae_dir),
         vae_path=_folder(arguments.vae_path),
+        ckpt=_folder(arguments.ckpt),
+        settings_file=_folder(arguments.ui_settings_file),
+        defaults_file=_folder(arguments.ui_config_file),
         styles_files=tuple(path.expanduser().absolute() for path in arguments.styles_file),
         device=_device(arguments),
         devices=_devices(arguments),
+        ray=_ray(arguments),
+        ray_workers=arguments.ray_workers,
         page=not arguments.nowebui,
-        browser=not (arguments.no_browser or arguments.nowebui),
+        browser=not (arguments.no_browser or arguments.nowebui or arguments.test_server or _starts_anew(environ)),
         auth=_logins(arguments.auth, arguments.gradio_auth_path),
         origins=_origins(arguments),
         proxies=_proxies(arguments.trusted_proxy),
         subpath=_subpath(arguments.subpath),
         tls_keyfile=_folder(arguments.tls_keyfile),
         tls_certfile=_folder(arguments.tls_certfile),
-        loglevel=arguments.loglevel.upper(),
+        loglevel=(level if level in LEVELS else "warning").upper(),
+        computing=computing_of(arguments),
+        frozen=frozen,
+        offline=arguments.offline,
+        theme=arguments.theme,
+        dumps_sysinfo=arguments.dump_sysinfo,
         flags=_shown(arguments),
         notes=tuple(notes),
+        warnings=(*arguments.warnings, *unfrozen),
     )
 
 
 class _Ignore(argparse.Action):
-    """Accepts a historical flag and notes that it does nothing."""
+    """Accepts a historical flag and notes, in `dest`, that it does nothing and why."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
-        namespace.notes = [*namespace.notes, f"{option} has no effect in Tagbrush and is ignored."]
+        line = f"{option} has no effect in Tagbrush and is ignored{f': {self.metavar}' if self.metavar else ''}."
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), line])
+
+
+def _starts_anew(environ: Mapping[str, str]) -> bool:
+    """Whether a script of A1111's starts the server again, whose page is open already."""
+    return environ.get("SD_WEBUI_RESTARTING") == "1"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,14 +171,25 @@ def _parser() -> argparse.ArgumentParser:
         epilog="The flags of AUTOMATIC1111's WebUI are accepted too; those without a meaning here are ignored.",
         allow_abbrev=False,
     )
-    parser.set_defaults(notes=[])
+    parser.set_defaults(notes=[], warnings=[])
     _add_serving(parser.add_argument_group("serving"))
     _add_places(parser.add_argument_group("where files are"))
-    for name in sorted(IGNORED_SWITCHES):
-        parser.add_argument(f"--{name}", nargs=0, action=_Ignore, help=argparse.SUPPRESS)
-    for name in sorted(IGNORED_WITH_VALUE):
-        parser.add_argument(f"--{name}", nargs="?", action=_Ignore, help=argparse.SUPPRESS)
+    add_computing(parser.add_argument_group("how is computed"))
+    add_keeping(parser.add_argument_group("what the owner decides"))
+    _add_historical(parser)
     return parser
+
+
+def _add_historical(parser: argparse.ArgumentParser) -> None:
+    add = partial(parser.add_argument, help=argparse.SUPPRESS)
+    for name in SILENT:
+        add(f"--{name}", nargs=0, action=_Quiet)
+    for name, reason in reasons(SWITCHES):
+        add(f"--{name}", nargs=0, action=_Ignore, dest="notes", metavar=reason)
+    for name, reason in reasons(WITH_VALUE):
+        add(f"--{name}", nargs="?", action=_Ignore, dest="notes", metavar=reason)
+    for name, reason in UNSAFE.items():
+        add(f"--{name}", nargs=0, action=_Ignore, dest="warnings", metavar=reason)
 
 
 def _add_serving(group: argparse._ArgumentGroup) -> None:
@@ -151,14 +199,15 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
     add("--server-name", metavar="ADDRESS", help="network address to serve on, instead of --listen")
     add("--allow-host", action="append", default=[], metavar="NAME", help="another name this server is reached by")
     add("--no-browser", action="store_true", help="do not open the browser")
-    add("--autolaunch", nargs=0, action=_Quiet, help=argparse.SUPPRESS)
     add("--nowebui", action="store_true", help=f"the HTTP API alone, on port {API_PORT}")
-    add("--api", nargs=0, action=_Quiet, help="accepted; the API is always there")
     add("--api-server-stop", action="store_true", help="let programs stop and restart the server over HTTP")
     add("--device", default="auto", metavar="|".join(DEVICES), help="what to compute on (default: auto)")
     add("--devices", metavar="LIST", help="a worker for each: cuda:0,cuda:1 (default: each CUDA card) or cpu,cpu")
+    add("--ray", metavar="auto|ADDRESS", help="workers on the machines of this Ray cluster, one for each GPU")
+    add("--ray-workers", type=_count, metavar="N", help="how many of them at most; without GPUs, how many")
     add("--device-id", type=int, metavar="N", help="which of several graphics cards")
-    add("--use-cpu", nargs="*", metavar="PART", help="as in A1111: with no part or `all`, the same as --device cpu")
+    add("--use-cpu", nargs="*", metavar="PART", help="as in A1111: with no part, `all` or `sd`, as --device cpu")
+    add("--always-cpu", action="store_true", help=argparse.SUPPRESS)
     add("--auth", "--api-auth", "--gradio-auth", dest="auth", action="append", default=[], metavar="USER:PASSWORD",
         help="ask for a name and a password; several separated by commas")  # fmt: skip
     add("--gradio-auth-path", type=Path, action="append", default=[], metavar="FILE",
@@ -171,7 +220,7 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
     add("--subpath", default="", metavar="PATH", help="path below which a reverse proxy shows this server")
     add("--tls-keyfile", type=Path, metavar="FILE", help="serve https with this key")
     add("--tls-certfile", type=Path, metavar="FILE", help="and this certificate")
-    add("--loglevel", default="warning", choices=("debug", "info", "warning", "error", "critical"), type=str.lower)
+    add("--loglevel", choices=LEVELS, type=str.lower, help="how much is logged (default: warning)")
 
 
 def _add_places(group: argparse._ArgumentGroup) -> None:
@@ -184,6 +233,7 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
     add("--embeddings-dir", type=Path, metavar="DIR", help="another with embeddings")
     add("--hypernetwork-dir", type=Path, metavar="DIR", help="another with hypernetworks")
     add("--vae-dir", type=Path, metavar="DIR", help="another with VAEs")
+    add("--ckpt", type=Path, metavar="FILE", help="a checkpoint to begin with, wherever it lies")
     add("--vae-path", type=Path, metavar="FILE", help="a VAE for every checkpoint, whatever is chosen otherwise")
     add("--styles-file", type=Path, action="append", default=[], metavar="FILE",
         help="styles instead of DATA_DIR/styles.csv; a pattern (styles/*.csv) too, and several times")  # fmt: skip
@@ -209,8 +259,14 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers; use 1 or more")
+    return int(text)
+
+
 def _device(arguments: argparse.Namespace) -> str:
-    if arguments.use_cpu is not None and set(arguments.use_cpu) <= {"all", "sd"}:
+    if arguments.always_cpu or (arguments.use_cpu is not None and _uses_cpu(arguments.use_cpu)):
         return "cpu"
     device = _known_device("--device", arguments.device)
     if arguments.device_id is not None and device in ("auto", "cuda"):
@@ -227,11 +283,25 @@ def _devices(arguments: argparse.Namespace) -> tuple[str, ...]:
     return tuple(_known_device("--devices", device.strip()) for device in arguments.devices.split(","))
 
 
+def _ray(arguments: argparse.Namespace) -> str | None:
+    """The cluster to use."""
+    if arguments.ray is None and arguments.ray_workers is not None:
+        raise BadFlag("--ray-workers says how many workers a Ray cluster gets. Name the cluster too: --ray auto.")
+    if arguments.ray is not None and (arguments.devices is not None or _device(arguments) not in ("auto", "cpu")):
+        raise BadFlag("With --ray, Ray says which GPU a worker has. Leave out --devices, --device and --device-id.")
+    return arguments.ray
+
+
 def _known_device(flag: str, text: str) -> str:
     name, colon, number = text.casefold().partition(":")
     if name not in DEVICES or (colon and not number.isdecimal()):
         raise BadFlag(f'{flag} "{text}" is unknown. Choose one of: {", ".join(DEVICES)}.')
     return text.casefold()
+
+
+def _uses_cpu(parts: Sequence[str]) -> bool:
+    """Whether `--use-cpu` means the models of pictures; its other parts do not exist here."""
+    return not parts or not {"all", "sd"}.isdisjoint(part.casefold() for part in parts)
 
 
 def _logins(values: Iterable[str], files: Iterable[Path]) -> tuple[str, ...]:
@@ -283,7 +353,7 @@ def _folder(path: Path | None) -> Path | None:
 
 def _shown(arguments: argparse.Namespace) -> dict[str, object]:
     """The flags as the API tells them: without passwords."""
-    hidden = {"auth", "gradio_auth_path", "notes"}
+    hidden = {"auth", "gradio_auth_path", "notes", "warnings"}
     values = {name: value for name, value in vars(arguments).items() if name not in hidden}
     return {name: _plain(value) for name, value in values.items()}
 

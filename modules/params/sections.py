@@ -63,6 +63,7 @@ _OF_GROUP = {
     ApiSettings: "API",
 }
 
+
 def section_of(option: str) -> str:
     """The section of an option, by A1111's name for it; those of limits are ours."""
     if option in _ELSEWHERE:
