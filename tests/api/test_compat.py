@@ -263,3 +263,7 @@ def test_a_grid_comes_with_pictures_that_are_saved_or_where_it_is_asked_for(  # 
     fields: dict[str, Any], wanted: bool
 ) -> None:
     assert translated(**fields).wants_grid is wanted
+
+
+def test_no_style_is_none() -> None:
+    assert translated(styles=["", "ink", "None"]).request.styles == ("ink",)

@@ -32,6 +32,7 @@ HARMLESS: Mapping[str, tuple[Any, ...]] = {
 None and a missing field never do. A field whose owner is off makes none either, whatever its value.
 """
 WITHOUT_EFFECT = frozenset({"comments"})
+NO_STYLE = ("", "None")
 NO_FACES = "Faces are not restored in this version: the pictures are made without."
 
 
@@ -136,6 +137,7 @@ def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `values` that are fields of the request."""
     request_type = Img2ImgRequest if isinstance(payload, InputQuirks) else Txt2ImgRequest
     fields = {name: value for name, value in values.items() if name in request_type.model_fields}
+    fields["styles"] = [name for name in fields.get("styles", ()) if name not in NO_STYLE]
     fields["save_images"] = bool(values.get("save_images")) and not values.get("do_not_save_samples")
     return fields
 
