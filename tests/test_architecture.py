@@ -23,12 +23,12 @@ ROWS = (
     ("pipeline",),
     ("training",),
     ("engine",),
-    ("api", "ui", "cluster"),
+    ("api", "ui", "cluster", "client"),
     ("app",),
 )
 ROW = {package: number for number, row in enumerate(ROWS) for package in row}
 PACKAGES = sorted(path.name for path in MODULES.iterdir() if (path / "__init__.py").exists())
-SERVER_SIDE = ("params", "prompt", "catalogue", "images", "jobs", "api", "ui", "cluster", "app")
+SERVER_SIDE = ("params", "prompt", "catalogue", "images", "jobs", "api", "ui", "cluster", "client", "app")
 ONLY_IN = {
     "gradio": {"ui"},
     "fastapi": {"api", "app"},

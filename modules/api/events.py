@@ -104,6 +104,8 @@ async def _stream(services: Services, after: int | None, job_id: str | None) -> 
             yield _framed(replace(snapshot, id=newest if after is None else None))
         else:
             job = await asyncio.to_thread(jobs.get, job_id)
+            for event in await _missed(listener) if job.state.is_final else ():
+                yield _framed(event)
             yield _framed(Event(kind="job", data=job.wire(), job_id=job_id))
             if job.state.is_final:
                 return
@@ -111,6 +113,14 @@ async def _stream(services: Services, after: int | None, job_id: str | None) -> 
             yield _framed(event)
             if job_id is not None and event.kind == "job" and event.data.get("finished"):
                 return
+
+
+async def _missed(listener: Listener) -> list[Event]:
+    """What happened to a job that is over, after what its listener has seen and before its end."""
+    missed: list[Event] = []
+    while heard := await listener.get(timeout=0):
+        missed += [event for event in heard if not event.data.get("finished")]
+    return missed
 
 
 async def until_closing(listener: Listener, closing: asyncio.Event) -> AsyncIterator[Event]:

@@ -96,7 +96,7 @@ def save_style(services: Bound, style: StyleItem) -> StyleItem:
         raise BadRequest(str(error)) from error
 
 
-@router.delete("/styles/{name}", status_code=204, responses=MISSING, summary="Forget a style")
+@router.delete("/styles/{name:path}", status_code=204, responses=MISSING, summary="Forget a style")
 def remove_style(services: Bound, name: str) -> Response:
     """Takes the style out of every file that has it; a copy of the file is kept as `.bak`."""
     try:

@@ -1,0 +1,60 @@
+"""What can go wrong between a client and its server, in the server's words where it has said any."""
+
+from __future__ import annotations
+
+from modules.params import TagbrushError
+
+
+class ClientError(TagbrushError):
+    """Root of the errors of this package."""
+
+
+class Unreachable(ClientError):
+    """No answer: the server is not running, is being started, or is not there at all."""
+
+
+class Refused(ClientError):
+    """An answer that is an error; `status` is HTTP's, `kind` the server's name of it."""
+
+    def __init__(self, status: int, kind: str, words: str) -> None:
+        self.status, self.kind = status, kind
+        super().__init__(words)
+
+
+class LoginNeeded(Refused):
+    """The server asks for a user name and a password, or for others (401)."""
+
+
+class NotFound(Refused):
+    """What was asked for by its id is not there (404)."""
+
+
+class WrongRequest(Refused):
+    """A name or a value that the server cannot use (400, 413 and 422)."""
+
+
+class JobFailed(ClientError):
+    """A job that ended without being done; `job` is the whole of it, with the pictures that it made."""
+
+    def __init__(self, job_id: str, state: str, words: str) -> None:
+        self.job_id, self.state = job_id, state
+        super().__init__(words)
+
+
+class TookTooLong(ClientError):
+    """A job that was not over in the time that it was waited for; it goes on."""
+
+
+KINDS: tuple[tuple[tuple[int, ...], type[Refused]], ...] = (
+    ((401,), LoginNeeded),
+    ((404,), NotFound),
+    ((400, 413, 422), WrongRequest),
+)
+
+
+def refusal(status: int, body: object, reason: str) -> Refused:
+    """The error for an answer of this status, whose body may be the server's JSON."""
+    told = body if isinstance(body, dict) else {}
+    words = told.get("errors") or told.get("detail") or f"The server answered {status} {reason}."
+    kind = next((kind for statuses, kind in KINDS if status in statuses), Refused)
+    return kind(status, str(told.get("error", "")), str(words))

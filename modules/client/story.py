@@ -1,0 +1,80 @@
+"""An event stream as a client hears it, over any number of connections; nothing here reads from a network."""
+
+from __future__ import annotations
+
+import json
+from codecs import getincrementaldecoder
+from collections.abc import Iterator
+
+from .answers import Event
+from .errors import Unreachable
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
+"""Seconds before a broken connection is tried again: twice as many each time."""
+
+
+class Story:
+    """What is heard of one job, or of everything: events from bytes, and where to go on after a break.
+
+    `hear` takes what a connection brings, `broken` says how long to wait before the next. Events with an id come once.
+    """
+
+    def __init__(self, job_id: str | None, *, after: str | None = None, patience: float = 60.0) -> None:
+        """`patience` is the number of seconds for which a server may be away."""
+        self.is_over = False
+        self.last_id = after
+        self._job_id, self._patience = job_id, patience
+        self._pause, self._away = FIRST_PAUSE, 0.0
+        self._begin()
+
+    @property
+    def path(self) -> str:
+        return "/tagbrush/v1/events" if self._job_id is None else f"/tagbrush/v1/jobs/{self._job_id}/events"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the request for the next connection carries."""
+        return {"Accept": "text/event-stream", **({"Last-Event-ID": self.last_id} if self.last_id else {})}
+
+    def hear(self, data: bytes) -> Iterator[Event]:
+        """The events that `data` completes."""
+        self._text += self._decode(data)
+        # Lines end with \n, \r\n or \r; a \r at the end may be the first half of \r\n.
+        held = "\r" if self._text.endswith("\r") else ""
+        lines = self._text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self._text = lines.pop() + held
+        for line in lines:
+            if event := self._read(line):
+                yield event
+
+    def broken(self, error: Exception | None = None) -> float:
+        """Seconds to wait before the stream is asked for again. Raises Unreachable when the server is away too long."""
+        if self._away >= self._patience:
+            raise Unreachable(f"The server has not answered for {self._away:.0f} s. Is it still running?") from error
+        pause = self._pause
+        self._away += pause
+        self._pause = min(2 * pause, LONGEST_PAUSE)
+        self._begin()
+        return pause
+
+    def _begin(self) -> None:
+        """Forget what a broken connection left unfinished."""
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
+        self._text, self._fields = "", {}
+
+    def _read(self, line: str) -> Event | None:
+        """The event that an empty line ends; None while it goes on, and for pings."""
+        self._pause, self._away = FIRST_PAUSE, 0.0
+        if line:
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            self._fields[name] = f"{self._fields[name]}\n{value}" if name == "data" and name in self._fields else value
+            return None
+        fields, self._fields = self._fields, {}
+        self.last_id = fields.get("id") or self.last_id
+        if "data" not in fields:
+            return None
+        event = Event(fields.get("event", "message"), json.loads(fields["data"]), fields.get("id"))
+        if self._job_id is not None and event.kind == "job":
+            self.is_over = bool(event.data.get("finished"))
+        return event
