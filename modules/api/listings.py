@@ -13,8 +13,9 @@ from modules.catalogue import Entry, misfit
 from modules.images import read_metadata
 from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULES, complete, parse_infotext
 
-from .compat import ScriptInfo, ScriptLists, picture_bytes, script_infos, script_lists
+from .compat import ScriptInfo, ScriptLists, script_infos, script_lists
 from .errors import RESPONSES
+from .fetch import picture_of
 from .prompts import StyleItem, styles
 from .services import Bound, Services
 
@@ -263,9 +264,9 @@ def cmd_flags(services: Bound) -> dict[str, Any]:
 
 
 @router.post("/png-info", responses=RESPONSES, summary="What a picture says of itself")
-def png_info(payload: PngInfoPayload) -> PngInfo:
+def png_info(services: Bound, payload: PngInfoPayload) -> PngInfo:
     """The text of any program's picture in A1111's words, and taken apart with every default that it implies."""
-    found = read_metadata(picture_bytes(payload.image))
+    found = read_metadata(picture_of(payload.image.strip(), services.jobs.settings()))
     info = complete(parse_infotext(found.infotext))
     parsed = {"Prompt": info.prompt, "Negative prompt": info.negative_prompt, **info.fields} if found.infotext else {}
     return PngInfo(info=found.infotext, items=dict(found.items), parameters=parsed)

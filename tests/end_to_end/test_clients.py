@@ -166,8 +166,9 @@ def test_auto_photoshop(shared: Program, options: Json) -> None:
         "width": 64, "height": 96, "denoising_strength": 0.7, "batch_size": 2, "cfg_scale": 7, "seed": "21",
         "use_prompt_shortcut": False, "mask_blur": 8, "use_sharp_mask": False, "mask_expansion": 3,
         "restore_faces": False, "enable_hr": False, "hr_upscaler": "Latent", "hr_second_pass_steps": 0,
-        "uniqueDocumentId": "3ec7", "backend_type": "auto1111", "script_name": None, "script_args": [], "alwayson_scripts": {}, "styles": [],
-        "inpaint_full_res": False, "inpaint_full_res_padding": 0, "inpainting_fill": 1, "hr_resize_x": 64,
+        "uniqueDocumentId": "3ec7", "backend_type": "auto1111", "script_name": None, "script_args": [],
+        "alwayson_scripts": {}, "styles": [], "inpaint_full_res": False, "inpaint_full_res_padding": 0,
+        "inpainting_fill": 1, "hr_resize_x": 64,
     }  # fmt: skip
     answer = post(shared, "txt2img", payload)
     read: list[Json] = []
@@ -200,8 +201,9 @@ def test_aiyabot(shared: Program, options: Json) -> None:
     post(shared, "options", {"sd_model_checkpoint": model["title"]})
     payload = {
         "prompt": "a cat <lora:lin:0.85>", "negative_prompt": "", "steps": 3, "cfg_scale": "7.0",
-        "sampler_index": "Euler a", "seed": 21, "seed_resize_from_h": -1, "seed_resize_from_w": -1, "denoising_strength": None,
-        "n_iter": 2, "batch_size": 1, "enable_hr": False, "override_settings": {"CLIP_stop_at_last_layers": 1},
+        "sampler_index": "Euler a", "seed": 21, "seed_resize_from_h": -1, "seed_resize_from_w": -1,
+        "denoising_strength": None, "n_iter": 2, "batch_size": 1, "enable_hr": False,
+        "override_settings": {"CLIP_stop_at_last_layers": 1},
         "styles": [""], **SIZE,
     }  # fmt: skip
     answer = post(shared, "txt2img", payload)

@@ -11,8 +11,8 @@ from modules.images import encode, read_metadata, upscale, whole_picture
 from modules.params import BadRequest, Extras, Settings, check_pixels, explain, quote
 
 from ..errors import Unsupported
+from ..fetch import picture_of
 from .payloads import loose_fields
-from .translate import picture_bytes
 
 NO_FACES = "Faces are not restored in this version. Leave gfpgan_visibility and codeformer_visibility at 0."
 
@@ -71,8 +71,8 @@ def read_extras(payload: ExtrasPayload) -> Extras:
 
 
 def enlarge(text: str, extras: Extras, settings: Settings, name: str = "") -> Enlarged:
-    """The picture of a base64 text or data URI, enlarged. Raises BadPicture, and BadRequest beyond the limits."""
-    data = picture_bytes(text)
+    """The picture that a text stands for, enlarged. Raises BadPicture, and BadRequest beyond the limits."""
+    data = picture_of(text, settings)
     image = whole_picture(data)
     check_pixels(*extras.size(*image.size), settings)
     result = upscale(image, extras)

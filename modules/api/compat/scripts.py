@@ -85,7 +85,8 @@ def _found(name: str, task: str, *, always_on: bool = False) -> Script:
     try:
         return find_script(name, task, always_on=always_on)
     except UnknownName as error:
-        raise Unsupported(f"{error} Leave it out, or empty.") from error
+        names = ", ".join(f'"{script.name}"' for script in SCRIPTS if script.is_always_on == always_on)
+        raise Unsupported(f'Script "{name}" is not installed. Leave it out; there are: {names}.') from error
 
 
 def _names(task: str) -> list[str]:
