@@ -82,7 +82,7 @@ def status(services: Bound) -> Status:
 def parameters(services: Bound) -> Parameters:
     """What controls and settings there are, with their limits and what they begin with."""
     listed = lists(services)
-    begun = read_ui_config(services.catalogue.folders.data_dir / "ui-config.json")
+    begun = read_ui_config(services.catalogue.folders.ui_config)
     return Parameters(
         txt2img=Txt2ImgRequest.model_json_schema(),
         img2img=Img2ImgRequest.model_json_schema(),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modules.api import Page, Services
 from modules.catalogue import Catalogue, Folders, StyleFiles
+from modules.cluster import ray_spawns
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.saved import SavedPictures
 from modules.jobs import EventBus, Jobs, JobStore, Spawn, Supervisor, WorkerProcess, remove_unsaved
@@ -18,6 +19,7 @@ from modules.params import Settings, read_config
 
 from .devices import devices_found, shared_threads
 from .options import ROOT, Options
+from .tidying import remove_uploads, uploads_folder
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,10 @@ UNSAVED_KEPT = 86_400.0
 
 
 def assemble(options: Options) -> Services:
-    """The services of a server with these options. Raises BadFile when another one uses the same data folder."""
+    """The services of a server with these options. Raises BadFile when another one uses the same data folder.
+
+    Raises NoCluster where the Ray cluster asked for cannot be used.
+    """
     folders = Folders.from_args(
         shipped=ROOT,
         data_dir=options.data_dir,
@@ -38,7 +43,11 @@ def assemble(options: Options) -> Services:
         hypernetwork_dir=options.hypernetwork_dir,
         embeddings_dir=options.embeddings_dir,
         styles_files=options.styles_files,
+        ckpt=options.ckpt,
+        config_file=options.settings_file,
+        ui_config_file=options.defaults_file,
     )
+    spawns = _spawns(options, _engine(options, folders), os.environ)
     store = JobStore(folders.database)
     bus = EventBus(store.events_after, store.last_event_id())
     store.announce = bus.publish
@@ -46,23 +55,48 @@ def assemble(options: Options) -> Services:
     supervisor = Supervisor(
         store,
         bus,
-        _spawns(options, EngineConfig(folders=folders), os.environ),
+        spawns,
         settings=lambda: jobs.settings(),
         files=SavedPictures(folders),
         tidy=partial(_tidy, folders, store),
     )
-    jobs = Jobs(store, bus, supervisor, _imported(folders.data_dir / "config.json"))
+    if options.ckpt is not None:
+        _choose(options.ckpt, store)
+    jobs = Jobs(store, bus, supervisor, _imported(folders.config), options.frozen)
     return Services(
         jobs,
-        Catalogue(folders, folders.index),
+        Catalogue(folders, folders.index, computes_hashes=options.computing.computes_hashes),
         styles=StyleFiles(folders.styles),
         page=Page(),
         flags=dict(options.flags),
     )
 
 
+def _engine(options: Options, folders: Folders) -> EngineConfig:
+    """What every worker is told."""
+    return EngineConfig(
+        folders=folders,
+        full_precision=options.computing.full_precision,
+        full_precision_vae=options.computing.full_precision_vae,
+        checks_numbers=options.computing.checks_numbers,
+        computes_hashes=options.computing.computes_hashes,
+        preloads=options.computing.preloads,
+    )
+
+
+def _choose(checkpoint: Path, store: JobStore) -> None:
+    """Make this checkpoint the one in use, whatever it was when the program ended (A1111's --ckpt)."""
+    if checkpoint.exists():
+        store.save_settings({"sd_model_checkpoint": checkpoint.name})
+    else:
+        log.warning("--ckpt %s is not there; the checkpoint in use stays as it was.", checkpoint)
+
+
 def _spawns(options: Options, config: EngineConfig, environ: Mapping[str, str]) -> tuple[Spawn, ...]:
-    """What starts each worker."""
+    """What starts each worker. Raises NoCluster where Ray has nothing to offer."""
+    if options.ray is not None:
+        config = config.model_copy(update={"device": options.device})
+        return ray_spawns(options.ray, config, workers=options.ray_workers)
     devices = options.devices or (devices_found(environ) if options.device == "auto" else (options.device,))
     env = {**environ, **shared_threads(len(devices), environ)}
     commands = [worker_command(config.model_copy(update={"device": device})) for device in devices]
@@ -78,4 +112,6 @@ def _imported(path: Path) -> Settings:
 
 
 def _tidy(folders: Folders, store: JobStore) -> None:
-    remove_unsaved(folders.outputs, time.time() - UNSAVED_KEPT, {job.id for job in store.active()})
+    before = time.time() - UNSAVED_KEPT
+    remove_unsaved(folders.outputs, before, {job.id for job in store.active()})
+    remove_uploads(Path(os.environ.get("GRADIO_TEMP_DIR") or uploads_folder(folders)), before)

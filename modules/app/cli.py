@@ -18,6 +18,7 @@ from rich.style import Style
 from rich.text import Text
 
 from modules.api import Hosts, Services
+from modules.engine.offline import be_quiet, stay_here
 from modules.params import TagbrushError
 
 from .assemble import assemble
@@ -25,6 +26,7 @@ from .factory import create_app
 from .gate import PageRoutes, Uploads
 from .options import Options, parse
 from .server import Noise, Server, bind
+from .tidying import uploads_folder
 
 NO_LOGIN = """\
 WARNING: there is no login. Whoever reaches this machine over the network can use this server, see every picture, \
@@ -51,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging(options.loglevel, console)
     for note in options.notes:
         console.print(note, style="dim")
+    for warning in options.warnings:
+        console.print(f"WARNING: {warning}", style="bold yellow")
     try:
         while serve(options, console):
             console.print("Tagbrush starts anew.")
@@ -69,6 +73,9 @@ def serve(options: Options, console: Console) -> bool:
     Raises PortTaken, and BadFile for a data folder in use.
     """
     listener = bind(options.host, options.port, options.first_port)
+    be_quiet(os.environ)
+    if options.ray is None:  # whose machines are elsewhere
+        stay_here(always=options.offline)
     try:
         services = assemble(options)
     except TagbrushError:
@@ -80,6 +87,7 @@ def serve(options: Options, console: Console) -> bool:
         origins=options.origins,
         proxies=options.proxies,
         subpath=options.subpath,
+        theme=options.theme,
         logins=options.auth,
         mount=_mount_page if options.page else None,
     )
@@ -127,7 +135,7 @@ def set_up_logging(level: str, console: Console) -> None:
 
 def _mount_page(app: FastAPI, services: Services) -> None:
     """Build the page into `app`, and its gate around it. Imports gradio, which takes seconds."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads_folder(services.catalogue.folders)))
     from modules.ui import mount
 
     mount(app, services.jobs, services.catalogue, services.styles)

@@ -24,6 +24,7 @@ from modules.api import (
 
 from .docs import mount_docs
 from .page import Mount, PageGate, mount_assets
+from .theme import PreferTheme
 
 LONGEST_QUIET = 10.0
 """Seconds after which the worker stops holding back even if no browser has shown the page."""
@@ -44,6 +45,7 @@ def create_app(
     origins: Origins | None = None,
     proxies: Proxies | None = None,
     subpath: str = "",
+    theme: str | None = None,
     logins: Iterable[str] = (),
     mount: Mount | None = None,
 ) -> FastAPI:
@@ -65,6 +67,8 @@ def create_app(
     install_error_handlers(app)
     # The innermost first: whoever may not come in is sent away before a body of theirs is read.
     app.add_middleware(LimitBodies)
+    if theme is not None and mount is not None:
+        app.add_middleware(PreferTheme, theme=theme)
     if tuple(logins):
         app.add_middleware(AskPassword, logins=tuple(logins))
     app.add_middleware(TellTime)

@@ -26,6 +26,18 @@ class Folders:
     """Files of styles, and patterns such as `styles/*.csv`."""
     vae_path: Path | None = None
     """A VAE for every checkpoint, whatever is chosen otherwise (D021)."""
+    config_file: Path | None = None
+    ui_config_file: Path | None = None
+
+    @property
+    def config(self) -> Path:
+        """The file with options to begin with, A1111's; only read."""
+        return self.config_file or self.data_dir / "config.json"
+
+    @property
+    def ui_config(self) -> Path:
+        """The file with what the page's controls begin with, A1111's; only read."""
+        return self.ui_config_file or self.data_dir / "ui-config.json"
 
     @property
     def outputs(self) -> Path:
@@ -67,11 +79,14 @@ class Folders:
         embeddings_dir: Path | None = None,
         styles_files: Iterable[Path] = (),
         vae_path: Path | None = None,
+        ckpt: Path | None = None,
+        config_file: Path | None = None,
+        ui_config_file: Path | None = None,
     ) -> Folders:
         """The folders that the command line's arguments mean; `shipped` is the folder of the program itself.
 
-        An argument for one kind comes before the usual place, which is searched as well; so is the shipped one. Files
-        of styles take the place of the usual ones, as in A1111.
+        `ckpt` is one checkpoint, wherever it lies. An argument for one kind comes before the usual place, which is
+        searched as well; so is the shipped one. Files of styles take the place of the usual ones, as in A1111.
         """
         data = _absolute(data_dir or shipped)
         models = _absolute(models_dir) if models_dir else data / "models"
@@ -85,13 +100,15 @@ class Folders:
         styles = [*styles_files] or [data / "styles.csv", data / "styles_integrated.csv"]
         return cls(
             data_dir=data,
-            checkpoints=places(ckpt_dir, "Stable-diffusion"),
+            checkpoints=_unique([*([_absolute(ckpt)] if ckpt else []), *places(ckpt_dir, "Stable-diffusion")]),
             vaes=places(vae_dir, "VAE"),
             loras=places(lora_dir, "Lora", "LyCORIS"),
             hypernetworks=places(hypernetwork_dir, "hypernetworks"),
             embeddings=_unique([*words, data / "embeddings", _absolute(shipped) / "embeddings"]),
             styles=_unique(map(_absolute, styles)),
             vae_path=_absolute(vae_path) if vae_path else None,
+            config_file=_absolute(config_file) if config_file else None,
+            ui_config_file=_absolute(ui_config_file) if ui_config_file else None,
         )
 
 

@@ -66,17 +66,27 @@ def scan(kind: Kind, roots: Iterable[Path], vae_neighbours: Iterable[Path] = ())
     Links are followed, and each folder is visited once however many links lead there. A file with the same relative
     path in an earlier root hides a later one, so that a user's own file replaces a shipped one. Empty files, folders
     that may not be read and roots that do not exist are passed over. For VAEs, `vae_neighbours` are the checkpoints'
-    folders, where only `*.vae.*` counts.
+    folders, where only `*.vae.*` counts. A root may be a file, which then is one of its kind.
     """
     wanted = _is_no_vae if kind == "checkpoint" else _is_any
     found: dict[str, Found] = {}
     for places, test in ((roots, wanted), (vae_neighbours, _is_vae)):
         visited: set[str] = set()
         for root in places:
-            for listing in _walk(root, visited):
-                for item in _files(kind, root, listing, test):
-                    found.setdefault(item.relative, item)
+            for item in _alone(kind, root, test) if root.is_file() else _below(kind, root, test, visited):
+                found.setdefault(item.relative, item)
     return sorted(found.values(), key=lambda item: natural_key(item.relative))
+
+
+def _below(kind: Kind, root: Path, wanted: Callable[[str], bool], visited: set[str]) -> Iterator[Found]:
+    for listing in _walk(root, visited):
+        yield from _files(kind, root, listing, wanted)
+
+
+def _alone(kind: Kind, file: Path, wanted: Callable[[str], bool]) -> Iterator[Found]:
+    """The file, with the companions beside it."""
+    files, _ = _list(str(file.parent))
+    return _files(kind, file.parent, _Listing("", files, ()), lambda name: name == file.name and wanted(name))
 
 
 def folder_times(roots: Iterable[Path]) -> dict[str, int]:

@@ -26,6 +26,8 @@ class EngineConfig(BaseModel):
     """Whether latents and pictures that are no numbers end a job; else they become black pictures."""
     computes_hashes: bool = True
     """Whether files are hashed; else only hashes that are known already are told."""
+    preloads: bool = True
+    """Whether a checkpoint is loaded before a job asks for it."""
     offline: bool = True
     """Whether nothing outside this machine may be connected to."""
     asks_for_files: bool = False

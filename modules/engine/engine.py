@@ -49,6 +49,7 @@ class Engine:
         self._checkpoints = Checkpoints(
             self.device, lambda text: pipes.send(Loading(text=text)), precision=Precision.of(config)
         )
+        self._preloads = config.preloads
         self._inputs: dict[str, bytes] = {}
         self._pipes = pipes
         self._needs = Needs(pipes, asks=config.asks_for_files)
@@ -81,7 +82,7 @@ class Engine:
             self._inputs[message.id] = message.data
         elif isinstance(message, Refresh):
             self.catalogue.refresh(message.kind if message.kind in KINDS else None)
-        elif isinstance(message, Preload) and not self._pipes.has_job:
+        elif isinstance(message, Preload) and self._preloads and not self._pipes.has_job:
             self._preload(message.settings)
 
     def _fail(self, message: Message, error: Exception) -> None:

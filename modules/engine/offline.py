@@ -30,6 +30,9 @@ QUIET: Mapping[str, str] = {
 CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 LOOKING_UP = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
 
+STAYING = "tagbrush.stay_here"
+"""The event that asks whether this process stays here already."""
+
 _leaving: ContextVar[bool] = ContextVar("leaving", default=False)
 
 
@@ -49,13 +52,19 @@ def be_quiet(environ: MutableMapping[str, str]) -> None:
 def stay_here(*, always: bool = False) -> None:
     """From now on refuse, in this process, every connection to another machine; there is no way back.
 
-    What happens inside `leaving` may leave all the same, unless it is `always`. Raises, where the connection is asked
-    for, StayedOffline.
+    What happens inside `leaving` may leave all the same, unless it is `always`; the first call counts. Raises, where
+    the connection is asked for, StayedOffline.
     """
+    stays: list[bool] = []
+    sys.audit(STAYING, stays)
+    if stays:
+        return
     own = socket.gethostname()
 
     def look(event: str, given: tuple[Any, ...]) -> None:
-        if event in CONNECTING:
+        if event == STAYING:
+            given[0].append(True)
+        elif event in CONNECTING:
             place = given[1] if len(given) > 1 else None
             if is_elsewhere(place) and (always or not _leaving.get()):
                 raise StayedOffline(place[0])

@@ -64,7 +64,7 @@ def build(jobs: Jobs, catalogue: Catalogue, styles: StyleFiles) -> gr.Blocks:
     """The page's controls and what they do."""
     handlers = Handlers(jobs, catalogue, styles)
     native = Native.of(handlers.checkpoint())
-    begun = read_ui_config(catalogue.folders.data_dir / "ui-config.json")
+    begun = read_ui_config(catalogue.folders.ui_config)
     tasks = {"txt2img": begun.txt2img, "img2img": begun.img2img}
     with gr.Blocks(title="Tagbrush", analytics_enabled=False, fill_width=True) as blocks:
         with gr.Row(elem_classes="tb-header"):
