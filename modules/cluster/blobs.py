@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -120,13 +119,6 @@ class Arrival:
         self._lock.close()
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Holds a lock that other processes of this machine wait for; it goes with the process, however that ends."""
-    with _locked(path):
-        yield
-
-
 def is_held(path: Path) -> bool:
     """Whether a living process holds the lock."""
     try:
@@ -137,7 +129,7 @@ def is_held(path: Path) -> bool:
 
 
 def hold(path: Path) -> BinaryIO:
-    """The lock, held until it is closed."""
+    """A lock that other processes of this machine wait for, until it is closed or this process ends, however."""
     return _locked(path)
 
 

@@ -22,10 +22,10 @@ class Tree:
 
     def __init__(self, root: Path, index: Path) -> None:
         self.root = root
+        root.mkdir(parents=True, exist_ok=True)
         self._index = Index(index)
         self._items: dict[str, Item] = {}
         self._whole: set[str] = set()
-        root.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Close the index."""
