@@ -12,6 +12,7 @@ from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest, parameters
 
 from .controls import control, with_same
 from .handlers import Handlers, Native
+from .scripts import draw_scripts
 from .starting import draw_inpainting, draw_start
 
 SETTINGS = ("CLIP_stop_at_last_layers", "randn_source", "emphasis")
@@ -94,6 +95,8 @@ class Form:
         if self.task == "txt2img":
             self._draw_hires(handlers)
         self._draw_refiner(handlers)
+        if self.task == "img2img":
+            draw_scripts(self)
         with gr.Accordion("More", open=False, elem_id=f"{self.task}_more"):
             with gr.Row():
                 for name, value in handlers.defaults(SETTINGS).items():

@@ -281,5 +281,3 @@ def answer(handlers: Handlers, method: str, path: str, **options: Any) -> Respon
 def test_the_page_takes_no_file_larger_than_an_input_may_be(handlers: Handlers) -> None:
     files = {"files": ("a.png", b"0" * (MAX_BYTES + 1), "image/png")}
     assert answer(handlers, "POST", "/gradio_api/upload", files=files).status_code == 413
-
-
