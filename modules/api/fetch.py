@@ -14,12 +14,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
+from modules.engine.offline import leaving
 from modules.images import MAX_BYTES, BadPicture, decode_base64, open_picture, whole_picture
 from modules.params import Settings
 
@@ -127,9 +129,12 @@ class Fetch:
         end = self.clock() + self.seconds
         backend = _Guarded(self, end)
         try:
-            with httpcore.ConnectionPool(
-                ssl_context=ssl.create_default_context(), network_backend=backend, max_connections=1
-            ) as pool:
+            with (
+                leaving(),
+                httpcore.ConnectionPool(
+                    ssl_context=ssl.create_default_context(), network_backend=backend, max_connections=1
+                ) as pool,
+            ):
                 data = self._followed(pool, url, end)
         except NotFetched:
             raise
@@ -217,7 +222,8 @@ class Fetch:
             except (OSError, ValueError) as error:
                 found.put(error)
 
-        threading.Thread(target=look_up, name="look-up", daemon=True).start()
+        within = copy_context()  # in which this machine may be left
+        threading.Thread(target=within.run, args=(look_up,), name="look-up", daemon=True).start()
         try:
             answer = found.get(timeout=seconds)
         except queue.Empty:

@@ -165,3 +165,25 @@ def test_the_worker_stays_here(tmp_path: Path) -> None:
         worker.wait(60)
         assert worker.stderr is not None
         assert b"StayedOffline" in worker.stderr.read()
+
+
+def test_a_picture_that_a_request_names_by_address_may_be_fetched() -> None:
+    told = run("""
+from modules.api.fetch import Fetch, NotFetched
+stay_here()
+def fetched():
+    try:
+        Fetch(allow_local=True, seconds=0.5).picture("http://192.0.2.1/picture.png")
+    except NotFetched as error:
+        return "offline" in str(error)
+    return None
+def looked_up():
+    try:
+        with leaving():
+            Fetch(seconds=2)._resolved("192.0.2.1.", 80, 2)
+    except StayedOffline:
+        return "offline"
+    except OSError:
+        return "tried"
+print(json.dumps([fetched(), looked_up()]))""")
+    assert told == [False, "tried"]
