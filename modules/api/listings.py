@@ -292,6 +292,25 @@ def refresh_embeddings(services: Bound) -> None:
     _refresh(services, "embedding")
 
 
+@router.post("/unload-checkpoint", summary="Free the models' memory")
+def unload_checkpoint(services: Bound) -> dict[str, Any]:
+    """Lets go of every model until the next job; passed over while one is made."""
+    services.jobs.unload_models()
+    return {}
+
+
+@router.post("/reload-checkpoint", summary="Load the chosen checkpoint")
+def reload_checkpoint(services: Bound) -> dict[str, Any]:
+    """Loads it before the next job asks for it."""
+    services.jobs.load_model()
+    return {}
+
+
+@router.post("/refresh-hypernetworks", summary="Look for new hypernetworks")
+def refresh_hypernetworks(services: Bound) -> None:
+    _refresh(services, "hypernetwork")
+
+
 def _refresh(services: Services, kind: str) -> None:
     services.catalogue.refresh(kind)
     services.jobs.files_changed(kind)

@@ -12,7 +12,7 @@ from modules.catalogue import KINDS, Catalogue, Entry, StyleEntry, StyleFiles
 from modules.conditioning import ConditioningCache
 from modules.images import SaveFailed
 from modules.jobs import ErrorKind
-from modules.jobs.messages import Done, Failed, Input, Loading, Message, Preload, Ready, Refresh, Run
+from modules.jobs.messages import Done, Failed, Input, Loading, Message, Preload, Ready, Refresh, Run, Unload
 from modules.models import Model
 from modules.networks import NetworkCache
 from modules.params import BadRequest, Settings, TagbrushError, Txt2ImgRequest, make_request
@@ -56,10 +56,13 @@ class Engine:
 
     def close(self) -> None:
         """Let go of everything."""
-        self._checkpoints.clear()
+        self._forget_models()
+        self.catalogue.close()
+
+    def _forget_models(self) -> None:
         self.networks.clear()
         self.conditionings.clear()
-        self.catalogue.close()
+        self._checkpoints.clear()
 
     def live(self) -> None:
         """Do what the server says, for as long as there is one."""
@@ -84,6 +87,8 @@ class Engine:
             self.catalogue.refresh(message.kind if message.kind in KINDS else None)
         elif isinstance(message, Preload) and self._preloads and not self._pipes.has_job:
             self._preload(message.settings)
+        elif isinstance(message, Unload) and not self._pipes.has_job:
+            self._forget_models()
 
     def _fail(self, message: Message, error: Exception) -> None:
         reason = str(error) if isinstance(error, TagbrushError) else self._explain(error)

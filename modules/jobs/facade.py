@@ -67,6 +67,8 @@ class WorkerLink(Protocol):
 
     def preload(self, settings: Settings) -> None: ...
 
+    def unload(self) -> None: ...
+
 
 class Jobs:
     """The queue as its users see it; every method may be called from any thread."""
@@ -262,6 +264,14 @@ class Jobs:
     def page_loaded(self) -> None:
         """The page is on the screen: the worker need not hold back any more."""
         self._worker.page_loaded()
+
+    def unload_models(self) -> None:
+        """Let go of every model until the next job, where no job is in hand."""
+        self._worker.unload()
+
+    def load_model(self) -> None:
+        """Have the chosen checkpoint in memory before the next job."""
+        self._worker.preload(self.settings())
 
     def files_changed(self, kinds: str | Collection[str] = "") -> None:
         """Files of this kind or these kinds (all when empty) changed: tell worker and listeners."""

@@ -72,6 +72,10 @@ class Preload(Message):
     settings: Mapping[str, Any]
 
 
+class Unload(Message):
+    """Keep no model in memory until the next job; passed over while there is one."""
+
+
 class Refresh(Message):
     """Files of this kind (all kinds when empty) changed on disk."""
 
@@ -193,6 +197,7 @@ _KINDS: Mapping[str, type[Message]] = {
         Interrupt,
         Skip,
         Preload,
+        Unload,
         Refresh,
         FullSpeed,
         Here,

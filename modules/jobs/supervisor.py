@@ -36,6 +36,7 @@ from .messages import (
     Refresh,
     Starting,
     StepDone,
+    Unload,
     Unusable,
 )
 from .process import log as worker_log
@@ -113,6 +114,9 @@ class Supervisor:
 
     def preload(self, settings: Settings) -> None:
         self._inbox.put(partial(self._preload, self._slots, settings))
+
+    def unload(self) -> None:
+        self._inbox.put(self._unload)
 
     @property
     def status(self) -> WorkerStatus:
@@ -211,6 +215,12 @@ class Supervisor:
             slot.say(Preload(settings=settings.model_dump(mode="json")))
             if slot.is_idle:
                 slot.loaded.note(settings)
+
+    def _unload(self) -> None:
+        self._say_to_all(Unload())
+        for slot in self._slots:
+            if slot.is_idle:
+                slot.loaded.clear()
 
     def _shut_down(self) -> None:
         self._closing = True

@@ -41,6 +41,7 @@ class Painter:
         self.page_loads = 0
         self.refreshed: list[str] = []
         self.preloaded: list[Settings] = []
+        self.unloads = 0
 
     def progress(self, job_id: str) -> Progress | None:
         return self.done if self.done and self.done.job_id == job_id else None
@@ -75,6 +76,9 @@ class Painter:
 
     def preload(self, settings: Settings) -> None:
         self.preloaded.append(settings)
+
+    def unload(self) -> None:
+        self.unloads += 1
 
     def _work(self) -> None:
         with self._lock:

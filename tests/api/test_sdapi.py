@@ -305,6 +305,7 @@ def test_a_pictures_text_is_read_back(client: TestClient) -> None:
         ("refresh-loras", "lora"),
         ("refresh-embeddings", "embedding"),
         ("refresh-vae", "vae"),
+        ("refresh-hypernetworks", "hypernetwork"),
     ],
 )
 def test_refreshing_looks_again_and_tells_the_worker(
@@ -312,3 +313,10 @@ def test_refreshing_looks_again_and_tells_the_worker(
 ) -> None:
     assert client.post(f"/sdapi/v1/{route}").status_code == 200
     assert kind in painter.refreshed
+
+
+def test_models_are_let_go_and_loaded_on_request(client: TestClient, painter: Painter) -> None:  # A010
+    assert client.post("/sdapi/v1/unload-checkpoint").json() == {}
+    assert (painter.unloads, painter.preloaded) == (1, [])
+    assert client.post("/sdapi/v1/reload-checkpoint").json() == {}
+    assert len(painter.preloaded) == 1

@@ -30,6 +30,7 @@ from modules.jobs.messages import (
     Refresh,
     Run,
     StepDone,
+    Unload,
 )
 from modules.models import Model
 from modules.params import Settings
@@ -376,6 +377,14 @@ def test_the_checkpoint_is_loaded_ahead_and_once(engine: Engine, ear: Ear) -> No
     assert [said.text for said in ear.heard(Loading)] == ["Loading tiny_sd1", ""]
     engine.obey(run())
     assert len(ear.heard(Loading)) == 2
+
+
+def test_models_are_let_go_on_request_and_loaded_again_for_the_next_job(engine: Engine, ear: Ear) -> None:
+    engine.obey(run())
+    engine.obey(Unload())
+    engine.obey(run("again"))
+    assert [said.text for said in ear.heard(Loading)] == ["Loading tiny_sd1", ""] * 2
+    assert len(ear.heard(PictureSaved)) == 2
 
 
 def test_loading_ahead_never_fails_aloud(engine: Engine, ear: Ear) -> None:
