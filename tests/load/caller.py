@@ -15,7 +15,7 @@ import httpx
 
 from .ledger import Ledger
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds for which a client asks again."""
 
 

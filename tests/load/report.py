@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .run import Outcome, Plan
-from .watch import Life, percentile
+from .watch import MIB, Life, percentile
 
 FASTEST = 0.050
 """Seconds within which 95 of 100 status calls are to be answered."""
@@ -50,6 +50,7 @@ def judge(plan: Plan, outcome: Outcome) -> Verdict:
             wrong.append(f"95 of 100 status calls {name} take up to {p95 * 1000:.0f} ms, not {FASTEST * 1000:.0f}")
     for life in longest_lives(outcome):
         rows.append((f"memory of the {life.role}", _memory(life, warm_up(plan))))
+        rows.append((f"its PSS in MiB after so many seconds of its life (warm-up {warm_up(plan):.0f})", _curve(life)))
         growth = life.growth("pss", warm_up(plan))
         if growth is None:
             wrong.append(f"the {life.role} did not live long enough to tell whether it grows")
@@ -86,6 +87,12 @@ def _memory(life: Life, warm_up: float) -> str:
         parts.append(f"{what.upper()} {growth:+.2%}" if growth is not None else f"{what.upper()} unknown")
     last = life.samples[-1]
     return f"{parts[0]}; growth {', '.join(parts[1:])}; {last.threads} threads, {last.files} open files"
+
+
+def _curve(life: Life) -> str:
+    """Ten points of the life, evenly spread."""
+    points = life.samples[:: max(1, len(life.samples) // 10)]
+    return ", ".join(f"{sample.age:.0f}: {sample.pss / MIB:.1f}" for sample in points)
 
 
 def _figures(number: int, *values: float) -> str:

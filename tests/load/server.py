@@ -66,7 +66,7 @@ class Server:
                     if (await http.get("/tagbrush/v1/status")).status_code == 200:
                         return
                 await asyncio.sleep(0.1)
-        raise ServerFailed(f"The server does not answer; see {self.log}.")
+        raise ServerFailed(f"The server does not answer. It printed last:\n{self.printed()}")
 
     async def wait_for_worker(self) -> None:
         """Wait until it can make pictures. Raises ServerFailed."""
@@ -76,7 +76,11 @@ class Server:
                 if (await http.get("/tagbrush/v1/status")).json()["worker"]["state"] in ("ready", "busy"):
                     return
                 await asyncio.sleep(0.2)
-        raise ServerFailed(f"The worker does not become ready; see {self.log}.")
+        raise ServerFailed(f"The worker does not become ready. The server printed last:\n{self.printed()}")
+
+    def printed(self) -> str:
+        """The end of what the server printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
     async def kill(self) -> None:
         """End it as a power cut would."""
