@@ -16,6 +16,7 @@ from modules.jobs import EventBus, Job, Jobs, JobStore, Patience, Spawn, Supervi
 from modules.params import Settings, Txt2ImgRequest
 
 from .mortal import folders_of
+from .thread_worker import ThreadWorker
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
@@ -55,6 +56,8 @@ MakeBench = Callable[..., Bench]
 
 def fake_worker(behaviour: str, folder: Path) -> Spawn:
     """What starts a worker of this behaviour, which leaves its traces in the folder."""
+    if behaviour == "thread":
+        return partial(ThreadWorker, folder)
     command = [sys.executable, str(Path(__file__).with_name("fake_worker.py")), behaviour, str(folder)]
     return partial(WorkerProcess, command, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
@@ -63,6 +66,7 @@ def fake_worker(behaviour: str, folder: Path) -> Spawn:
 def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
     benches: list[Bench] = []
 
+    # `behaviour` names that of each worker; those called "thread" are good ones in this process.
     def make(behaviour: str = "good", *, start: bool = True, file: str | None = None, **patience: float) -> Bench:
         store = JobStore(tmp_path / file if file else None)
         bus = EventBus(store.events_after, store.last_event_id())

@@ -61,22 +61,31 @@ def main() -> None:
         if isinstance(message, Input):
             inputs[message.id] = message.data
         if isinstance(message, Run):
-            run(pipes, message, inputs, folder)
+            run(pipes, message, inputs, folder, os.getpid())
 
 
-def run(pipes: Pipes, job: Run, inputs: dict[str, bytes], folder: Path) -> None:
+def run(pipes: Pipes, job: Run, inputs: dict[str, bytes], folder: Path, who: int) -> None:
     control = pipes.control(job.job_id)
     asked = itertools.count()
     try:
         for word in job.request["prompt"].split():
-            obey(word, pipes, job, control, asked, inputs, folder)
+            obey(word, pipes, job, control, asked, inputs, folder, who)
     except Over:
         return
+    finally:
+        pipes.forget(job.job_id)
     pipes.send(Done(job_id=job.job_id, interrupted=control.interrupted))
 
 
 def obey(
-    word: str, pipes: Pipes, job: Run, control: Control, asked: Iterator[int], inputs: dict[str, bytes], folder: Path
+    word: str,
+    pipes: Pipes,
+    job: Run,
+    control: Control,
+    asked: Iterator[int],
+    inputs: dict[str, bytes],
+    folder: Path,
+    who: int,
 ) -> None:
     if word == "picture":
         index = next(asked)
@@ -94,7 +103,7 @@ def obey(
     elif word == "each":
         from tests.jobs.spread import make_part
 
-        if not make_part(pipes, job, control, folder):
+        if not make_part(pipes, job, control, folder, who):
             raise Over
     elif word == "print":
         os.write(1, b"a library says hello\n")

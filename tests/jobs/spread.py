@@ -7,7 +7,6 @@ job. `made` gets a line for each picture: the process, the job and the number.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from tests.jobs.saving import save
 STEPS = 4
 
 
-def make_part(pipes: Pipes, job: Run, control: Control, folder: Path) -> bool:
+def make_part(pipes: Pipes, job: Run, control: Control, folder: Path, who: int) -> bool:
     """Make what the worker is to make, until it is interrupted; False where it failed."""
     request = make_request(job.request)
     mine = [[number for number in batch if is_owed(job, number)] for batch in batches(request)]
@@ -61,7 +60,7 @@ def make_part(pipes: Pipes, job: Run, control: Control, folder: Path) -> bool:
                 pipes.send(Failed(job_id=job.job_id, error=f"Picture {number} cannot be.", kind="request"))
                 return False
             with (folder / "made").open("a") as made:
-                made.write(f"{os.getpid()} {job.job_id} {number}\n")
+                made.write(f"{who} {job.job_id} {number}\n")
             with _fate(folder, number):
                 save(pipes, job, number, folder, "save")
             done += 1
@@ -86,8 +85,9 @@ def _fate(folder: Path, number: int) -> Iterator[None]:
         once.unlink()
         die()
     half = folder / f"half-{number}"
-    point, end = ("half-written", _die_without(half)) if half.exists() else ("synced", _wait(folder / f"keep-{number}"))
-    with dying_at(point, end):
+    keep = folder / f"keep-{number}"
+    point = "half-written" if half.exists() else "synced" if keep.exists() else ""
+    with dying_at(point, _die_without(half) if half.exists() else _wait(keep)):
         yield
 
 

@@ -40,10 +40,10 @@ def has_all_pictures_once(job: Job, folder: Path, count: int = 3) -> None:
         assert picture.seed == 5 + picture.index
 
 
-def serve(folder: Path, *arguments: str) -> int:
+def serve(folder: Path, *arguments: str, **variables: str) -> int:
     """The exit code of a server that does the jobs of the folder."""
     command = [sys.executable, str(SERVER), str(folder), *arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(command, env=env, timeout=120, check=False).returncode
 
 
@@ -92,3 +92,20 @@ def test_a_job_that_comes_on_is_done_however_often_the_server_is_killed(tmp_path
         pass
     assert code == 0
     has_all_pictures_once(only_job(tmp_path), tmp_path, 5)
+
+
+@pytest.mark.parametrize("point", some(SERVER_POINTS, "told"))
+def test_a_server_killed_over_a_job_on_two_workers_owes_only_what_is_not_there(tmp_path: Path, point: str) -> None:
+    assert serve(tmp_path, point, "each", WORKERS="2", BATCHES="6") == -9
+    assert only_job(tmp_path).state is JobState.RUNNING
+    assert serve(tmp_path, WORKERS="2") == 0
+    has_all_pictures_once(only_job(tmp_path), tmp_path, 6)
+
+
+def test_a_job_that_was_asked_to_end_is_over_after_the_server_was_killed(tmp_path: Path) -> None:
+    assert serve(tmp_path, "stopping", "save wait save") == -9
+    assert only_job(tmp_path).state is JobState.RUNNING
+    assert serve(tmp_path) == 0
+    job = only_job(tmp_path)
+    assert job.state is JobState.INTERRUPTED
+    assert [picture.index for picture in job.pictures] == [0]
