@@ -101,7 +101,7 @@ class AskPassword:
         self.app = app
         # Old clients send what is no ASCII in Latin 1.
         self._known = tuple({_digest(_encoded(login, code)) for login in logins for code in ("utf-8", "latin-1")})
-        self._slow_down = slow_down or SlowDown()
+        self._slow_down = SlowDown() if slow_down is None else slow_down
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
