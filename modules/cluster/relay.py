@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import singledispatchmethod
 from typing import NoReturn, Protocol
 
@@ -73,6 +74,7 @@ class Relay:
         self._pipes, self._node, self._slot = pipes, node, slot
         self._manifest, self._arrivals, self._porter = manifest, arrivals, porter
         self._orders: queue.SimpleQueue[Wanted] = queue.SimpleQueue()
+        self._ending = threading.Lock()  # never let go: of several threads that see the end, the first says how it was
 
     def live(self) -> NoReturn:
         """Be a worker until the server is gone, or the node's is."""
@@ -84,7 +86,7 @@ class Relay:
                 for word in self._node.tell(PATIENCE):
                     self._pass_on(word)
         except TagbrushError as error:
-            give_up(str(error))
+            self._give_up(str(error))
 
     def _settle_in(self) -> None:
         """Have the worker run somewhere, or say why it cannot."""
@@ -110,9 +112,9 @@ class Relay:
             while (message := read(self._pipes.reading)) is not None:
                 self._to_node(message)
         except TagbrushError as error:
-            give_up(str(error))
+            self._give_up(str(error))
         except (OSError, FrameError) as error:
-            give_up(f"The server cannot be understood: {error}")
+            self._give_up(f"The server cannot be understood: {error}")
         self._leave(0)
 
     def _to_node(self, message: Message) -> None:
@@ -169,9 +171,9 @@ class Relay:
 
     @_pass_on.register
     def _(self, word: Ended) -> None:
-        self._node.end()
         code = 128 - word.code if word.code < 0 else word.code
-        give_up(*word.printed, f"The worker process on {self._node.name} {word.how}.", code=code)
+        lines = (*word.printed, f"The worker process on {self._node.name} {word.how}.")
+        self._give_up(*lines, code=code, tidies=True)
 
     # Files
 
@@ -182,16 +184,25 @@ class Relay:
                 order = self._orders.get()
                 self._node.answer(order.number, self._porter.bring(order.items))
         except TagbrushError as error:
-            give_up(str(error))
+            self._give_up(str(error))
 
     # The end
 
     def _leave(self, code: int) -> NoReturn:
         """End this process, and the worker with it."""
+        self._ending.acquire()
         try:
             self._node.end()
         finally:
             os._exit(code)
+
+    def _give_up(self, *lines: str, code: int = 1, tidies: bool = False) -> NoReturn:
+        """End this process with some last words; `tidies` where the node is still there to clean up."""
+        self._ending.acquire()
+        if tidies:
+            with suppress(TagbrushError):
+                self._node.end()
+        give_up(*lines, code=code)
 
     def _thread(self, name: str, target: Callable[[], None]) -> None:
         threading.Thread(target=target, name=name, daemon=True).start()

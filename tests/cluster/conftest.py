@@ -49,10 +49,16 @@ class NearNode:
     """
 
     def __init__(
-        self, folders: Folders, cache: Path, about: Versions | None = None, *, shares_disk: bool = False
+        self,
+        folders: Folders,
+        cache: Path,
+        about: Versions | None = None,
+        *,
+        shares_disk: bool = False,
+        slot: Slot | None = None,
     ) -> None:
         there = EngineConfig(folders=moved(folders, lambda path: Path(place_of(path))), device="cpu")
-        self.worker = NodeWorker(there.model_dump_json(), Slot(cpus=1), cache)
+        self.worker = NodeWorker(there.model_dump_json(), slot or Slot(cpus=1), cache)
         self.name, self.sent, self._about, self._shares_disk = "far", 0, about, shares_disk
 
     def found(self, timeout: float) -> Versions | None:
