@@ -17,7 +17,8 @@ from itertools import takewhile
 
 from .schema import PASSING_KINDS, Event
 
-_REMEMBERED = 1_000
+REMEMBERED = 250
+"""Events that listeners get without a look into the store; each may hold a whole job with its texts."""
 
 PAUSE = 0.1
 """Seconds between two deliveries of passing events to a listener: smooth to the eye, and cheap for many listeners."""
@@ -35,7 +36,7 @@ class EventBus:
     def __init__(self, recall: Recall, last_id: int = 0) -> None:
         self._recall = recall
         self._lock = threading.Condition()
-        self._recent: deque[Event] = deque(maxlen=_REMEMBERED)
+        self._recent: deque[Event] = deque(maxlen=REMEMBERED)
         self._last_id = last_id
         self._listeners: set[Listener] = set()
 

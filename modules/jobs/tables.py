@@ -150,7 +150,8 @@ def job(row: sqlite3.Row, position: int | None, pictures: Sequence[sqlite3.Row])
 
 def event(row: sqlite3.Row) -> Event:
     """The event of a row of `events`."""
-    return Event(kind=row["kind"], data=json.loads(row["data"]), id=row["id"], job_id=row["job_id"])
+    text = row["data"]
+    return Event(kind=row["kind"], data=json.loads(text), id=row["id"], job_id=row["job_id"], _text=[text])
 
 
 def picture(row: sqlite3.Row) -> Picture:

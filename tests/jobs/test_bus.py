@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from modules.jobs import Event, EventBus, Listener
-from modules.jobs.bus import PAUSE
+from modules.jobs.bus import PAUSE, REMEMBERED
 
 
 def durable(number: int, job_id: str = "a", kind: str = "notice", **data: object) -> Event:
@@ -66,7 +66,7 @@ def test_a_reconnecting_listener_misses_nothing(count: int) -> None:
         archive.publish(*(durable(number) for number in range(1, count + 1)))
         with archive.bus.listen(after=1) as listener:
             assert [event.id for event in await drain(listener)] == list(range(2, count + 1))
-        assert bool(archive.recalled) == (count > 1000)
+        assert bool(archive.recalled) == (count > REMEMBERED)
 
     asyncio.run(story())
 
