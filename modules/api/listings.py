@@ -348,4 +348,12 @@ def _taken_apart(value: str) -> Any:
 
 
 def _embedding(entry: Entry) -> EmbeddingItem:
-    return EmbeddingItem(shape=entry.width or 0, vectors=entry.vectors or 0)
+    said = {name: value for name, value in entry.metadata.items() if value != "None"}
+    step = said.get("step", "")
+    return EmbeddingItem(
+        step=int(step) if step.isdecimal() else None,
+        sd_checkpoint=said.get("sd_checkpoint"),
+        sd_checkpoint_name=said.get("sd_checkpoint_name"),
+        shape=entry.width or 0,
+        vectors=entry.vectors or 0,
+    )

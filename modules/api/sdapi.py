@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from modules.catalogue import resolve
 from modules.jobs import Job, JobState
-from modules.params import Pasted, parse_infotext, request_from_info
+from modules.params import Pasted, Settings, parse_infotext, request_from_info
 
 from . import compat
 from .checks import check_job
@@ -63,9 +63,7 @@ async def img2img(
 
 
 async def _generate(services: Services, payload: compat.Quirks, task: str) -> compat.GenerationAnswer:
-    paste = partial(_pasted, services)
-    read = partial(picture_of, settings=services.jobs.settings())
-    translated = await run_in_threadpool(compat.translate, payload, task, services.jobs.add_input, paste, read)
+    translated = await run_in_threadpool(_translated, services, payload, task)
     job = await run_in_threadpool(_submit, services, translated)
     job = await _finished(services, job.id)
     if job.state is JobState.FAILED:
@@ -74,10 +72,22 @@ async def _generate(services: Services, payload: compat.Quirks, task: str) -> co
     return await run_in_threadpool(compat.answer, translated, job)
 
 
-def _pasted(services: Services, text: str, task: str) -> Pasted:
+def _translated(services: Services, payload: compat.Quirks, task: str) -> compat.Translated:
+    settings = services.jobs.settings()
+    return compat.translate(
+        payload,
+        task,
+        services.jobs.add_input,
+        partial(_pasted, services, settings),
+        partial(picture_of, settings=settings),
+        keeps_model=settings.disable_weights_auto_swap,
+    )
+
+
+def _pasted(services: Services, settings: Settings, text: str, task: str) -> Pasted:
     """What a picture's text sets, in the names of the files that are here."""
     info = parse_infotext(text)
-    return resolve(request_from_info(info, task), info, services.catalogue)
+    return resolve(request_from_info(info, task, backcompat=settings.auto_backcompat), info, services.catalogue)
 
 
 def _submit(services: Services, translated: compat.Translated) -> Job:

@@ -62,7 +62,15 @@ def create_app(
         async with _running(services, gate):
             yield
 
-    app = FastAPI(title="Tagbrush", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Tagbrush",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        # Some clients of A1111 name no type of their JSON. Foreign pages, which must not, are known by their Origin.
+        strict_content_type=False,
+    )
     app.state.services = services
     install_error_handlers(app)
     # The innermost first: whoever may not come in is sent away before a body of theirs is read.

@@ -211,7 +211,7 @@ def test_an_upscaler_may_be_named_by_its_place() -> None:
         ({"script_name": "Prompt matrix"}, Unsupported, "not part of this version yet"),
         ({"alwayson_scripts": {"SD upscale": {"args": ["", 8, 1, 2]}}}, BadRequest, "SD upscale"),
         ({"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, Unsupported, "ADetailer"),
-        ({"alwayson_scripts": {"Soft inpainting": {"args": [True]}}}, Unsupported, "not part of this version yet"),
+        ({"alwayson_scripts": {"Hypertile": {"args": [True]}}}, Unsupported, "not part of this version yet"),
         ({"alwayson_scripts": {"x": {"args": "text"}}}, Unsupported, "no list"),
         ({"alwayson_scripts": {"Refiner": {"args": [1, 2, 3, 4]}}}, BadRequest, "takes 3 arguments"),
     ],
@@ -224,9 +224,9 @@ def test_scripts_that_cannot_run_are_refused(  # A006
 
 
 def test_always_on_scripts_that_are_off_are_passed_over_and_named() -> None:
-    scripts = {"ADetailer": {"args": [False]}, "ControlNet": {"args": []}, "Soft inpainting": {"args": [False, 1]}}
+    scripts = {"ADetailer": {"args": [False]}, "ControlNet": {"args": []}, "Hypertile": {"args": [False, 1]}}
     result = translated(alwayson_scripts={**scripts, "API payload": {"args": [1]}, "Extra options": {}})
-    assert result.ignored == ("alwayson_scripts.ADetailer", "alwayson_scripts.Soft inpainting")
+    assert result.ignored == ("alwayson_scripts.ADetailer", "alwayson_scripts.Hypertile")
     assert result.request == translated().request
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from modules.params import SCRIPTS, Argument, Script, UnknownName, find_script, script_fields
+from modules.params import SCRIPTS, Argument, BadRequest, Script, UnknownName, find_script, script_fields
 from modules.params.scripts import NOT_BUILT, WITHOUT_EFFECT
 
 from ..errors import Unsupported
@@ -59,7 +59,7 @@ def chosen_script(payload: Quirks, task: str) -> dict[str, Any]:
 def always_on_scripts(payload: Quirks, task: str) -> tuple[dict[str, Any], list[str]]:
     """The fields of the request that always-on scripts ask for, and those scripts that are passed over.
 
-    A script that is not installed may be named while it is off. Raises Unsupported, and BadRequest as `chosen_script`.
+    A script that is not installed, or is for the other task, may be named while it is off. Raises Unsupported, and BadRequest as `chosen_script`.
     """
     fields: dict[str, Any] = {}
     left_out: list[str] = []
@@ -71,7 +71,7 @@ def always_on_scripts(payload: Quirks, task: str) -> tuple[dict[str, Any], list[
             raise Unsupported(f'The arguments of script "{name}" are no list. Send {{"{name}": {{"args": [...]}}}}.')
         try:
             fields |= script_fields(_found(name, task, always_on=True), arguments)
-        except Unsupported:
+        except (Unsupported, BadRequest):
             if arguments[0] not in (False, None):
                 raise
             left_out.append(f"alwayson_scripts.{name}")

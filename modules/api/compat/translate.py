@@ -63,19 +63,23 @@ def translate(
     keep_input: Callable[[bytes], str],
     paste: Callable[[str, str], Pasted] = request_from_infotext,
     read_picture: Callable[[str], bytes] = picture_bytes,
+    *,
+    keeps_model: bool = True,
 ) -> Translated:
     """The request a payload asks for, what of it was ignored, and what it changes for good.
 
     `keep_input(bytes)` stores an input picture and gives its id; `paste(text, task)` reads a picture's text;
-    `read_picture(text)` gives the file that a picture's text stands for.
+    `read_picture(text)` gives the file that a picture is sent as. With `keeps_model`, as A1111 has it unless its
+    options say otherwise, the checkpoint stays whatever `infotext` names.
     Raises Unsupported for scripts, NotFound for img2img without a picture, BadPicture for one that is none
     (A1111 answers 500 there; 422 says whose mistake it is), BadRequest and UnknownName for values.
     """
     script, (always, left_out) = chosen_script(payload, task), always_on_scripts(payload, task)
     given = {name: getattr(payload, name) for name in payload.model_fields_set if getattr(payload, name) is not None}
     pasted = paste(payload.infotext, task) if payload.infotext else Pasted({}, {})
-    # A1111 leaves the model as it is unless told otherwise, whatever the text says it was made with.
-    overrides = {name: value for name, value in pasted.settings.items() if name != "sd_model_checkpoint"}
+    overrides = {
+        name: value for name, value in pasted.settings.items() if not (keeps_model and name == "sd_model_checkpoint")
+    }
     overrides |= payload.override_settings or {}
     known = {name: value for name, value in overrides.items() if can_be_changed(name)}
     meant = {name: value for name, value in given.items() if name not in INNER_FIELDS}
