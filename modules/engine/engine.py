@@ -140,9 +140,8 @@ class Engine:
         self._checkpoints.limit = settings.sd_checkpoints_limit
         styles = self._named_styles(request.styles, report)
         decide = partial(plan, request, settings, self.catalogue, self.tokenizer, styles=styles)
-        decided = decide(skip_indices=job.made)
-        skipped = not_to_make(decided, job.made, job.only)
-        if skipped != frozenset(job.made):
+        decided = decide()
+        if skipped := not_to_make(decided, job.made, job.only):
             decided = decide(skip_indices=skipped)
         if not self._needs.met(decided, lambda: control.interrupted):
             return False

@@ -8,9 +8,18 @@ from modules.pipeline import Plan
 
 
 def not_to_make(plan: Plan, made: Collection[int], only: Collection[int] | None = None) -> frozenset[int]:
-    """The pictures that are there with all that is shown beside them, or that are not among `only` (None: all)."""
-    others = frozenset() if only is None else frozenset(range(plan.images)) - frozenset(only)
-    return (frozenset(made) - _lacking_besides(plan, made)) | others
+    """The pictures of a whole plan in batches that are complete, or that have none of the pictures `only` (None: all).
+
+    A batch that lacks a picture is made again as a whole: of some of them alone, the last bits would be others.
+    """
+    complete = frozenset(made) - _lacking_besides(plan, made)
+    wanted = frozenset(range(plan.images) if only is None else only)
+    return frozenset(
+        number
+        for batch in plan.batches
+        for number in batch.indices
+        if complete.issuperset(batch.indices) or wanted.isdisjoint(batch.indices)
+    )
 
 
 def _lacking_besides(plan: Plan, made: Collection[int]) -> frozenset[int]:

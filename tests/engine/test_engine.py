@@ -118,13 +118,26 @@ def test_the_parts_of_a_job_are_together_the_whole(engine: Engine, ear: Ear) -> 
     engine.obey(run(**fields))
     whole = {picture.index: Path(picture.path).read_bytes() for picture in ear.heard(PictureSaved)}
     parts: dict[int, bytes] = {}
-    for made, only, made_now in (((), (2, 3), [2, 3]), ((2,), (0, 1, 4, 5), [0, 1, 4, 5]), ((0, 4), (0, 4), [])):
+    for made, only, made_now in (((), (2, 3), [2, 3]), ((2,), (0, 1, 4, 5), [0, 1, 4, 5]), ((0, 1), (0, 1), [])):
         ear.said.clear()
         engine.obey(run(made=made, only=only, **fields))
         assert ear.heard(Done) == [Done(job_id="job")], ear.heard(Failed)
         assert [picture.index for picture in ear.heard(PictureSaved)] == made_now
         parts |= {picture.index: Path(picture.path).read_bytes() for picture in ear.heard(PictureSaved)}
     assert parts == whole
+
+
+def test_a_batch_that_lacks_a_picture_is_made_again_as_a_whole_and_only_what_it_lacks_is_saved(
+    engine: Engine, ear: Ear
+) -> None:
+    fields = {"batch_size": 3, "n_iter": 2, "prompt": "a cat"}
+    engine.obey(run(**fields))
+    whole = {picture.index: Path(picture.path).read_bytes() for picture in ear.heard(PictureSaved)}
+    ear.said.clear()
+    engine.obey(run(made=(0, 1, 2, 3, 5), **fields))
+    (picture,) = ear.heard(PictureSaved)
+    assert picture.index == 4
+    assert Path(picture.path).read_bytes() == whole[4]
 
 
 @pytest.mark.parametrize("negative", ["", NETWORKS])
