@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from modules.params import Group, Img2ImgRequest, Txt2ImgRequest
-from modules.params.groups import Scripted, SdUpscale
 
 
 class Quirks(BaseModel):
@@ -83,7 +82,10 @@ def loose_fields(
     return create_model(name, __base__=base, **fields)
 
 
-INNER_FIELDS = frozenset({"task", *Scripted.model_fields, *SdUpscale.model_fields})
+OF_SCRIPTS = ("script", "sd_upscale_", "soft_inpainting")
+"""How the fields begin that scripts are asked for by."""
+
+INNER_FIELDS = frozenset({"task", *(name for name in Img2ImgRequest.model_fields if name.startswith(OF_SCRIPTS))})
 """Fields of requests that this wire spells otherwise."""
 
 # Where the old API differs from the page, and from /tagbrush/v1.

@@ -59,7 +59,8 @@ def chosen_script(payload: Quirks, task: str) -> dict[str, Any]:
 def always_on_scripts(payload: Quirks, task: str) -> tuple[dict[str, Any], list[str]]:
     """The fields of the request that always-on scripts ask for, and those scripts that are passed over.
 
-    A script that is not installed, or is for the other task, may be named while it is off. Raises Unsupported, and BadRequest as `chosen_script`.
+    A script that is not installed, or is for the other task, may be named while it is off. Raises Unsupported, and
+    BadRequest as `chosen_script`.
     """
     fields: dict[str, Any] = {}
     left_out: list[str] = []
