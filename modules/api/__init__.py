@@ -1,6 +1,7 @@
 """HTTP: our own routes under /tagbrush/v1, A1111's under /sdapi/v1, and who may use them."""
 
 from .bodies import LimitBodies
+from .checks import check_job
 from .errors import ErrorBody, install_error_handlers
 from .passwords import AskPassword
 from .proxies import BehindProxy, Proxies
@@ -22,6 +23,7 @@ __all__ = [
     "Proxies",
     "Services",
     "TellTime",
+    "check_job",
     "include_routes",
     "install_error_handlers",
 ]

@@ -10,6 +10,7 @@ import threading
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from fastapi import FastAPI
 from rich.console import Console
@@ -21,12 +22,17 @@ from modules.api import Hosts, Services
 from modules.engine.offline import be_quiet, stay_here
 from modules.params import TagbrushError
 
+from . import address
 from .assemble import assemble
 from .factory import create_app
 from .gate import PageRoutes, Uploads
 from .options import Options, parse
 from .server import Noise, Server, bind
+from .sysinfo import dump_sysinfo
 from .tidying import uploads_folder
+
+COMMANDS = ("txt2img", "img2img")
+"""First words that make pictures instead of starting the server."""
 
 NO_LOGIN = """\
 WARNING: there is no login. Whoever reaches this machine over the network can use this server, see every picture, \
@@ -41,12 +47,18 @@ WARNING: --cors-allow-origins=* lets every page that a browser opens use this se
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl+C. Gives the process's exit code: 0 for a wanted end, 1 for an error that it told of, 2 for a
-    command line that cannot be used.
+    command line that cannot be used. A first word "txt2img" or "img2img" makes pictures instead.
     """
     # A log file gets whole lines and a path in brackets stays what it is.
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=not sys.stderr.isatty())
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] and words[0] in COMMANDS:
+        from .commands import main as make_pictures  # its HTTP client would hold up the server's start
+
+        set_up_logging("WARNING", console)
+        return make_pictures(words, console)
     try:
-        options = parse(sys.argv[1:] if argv is None else argv, os.environ)
+        options = parse(words, os.environ)
     except TagbrushError as error:
         console.print(str(error), style="bold red")
         return 2
@@ -56,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for warning in options.warnings:
         console.print(f"WARNING: {warning}", style="bold yellow")
     try:
+        if options.dumps_sysinfo:
+            console.print(f"Written: {dump_sysinfo(options, Path.cwd())}")
+            return 0
         while serve(options, console):
             console.print("Tagbrush starts anew.")
             options = replace(options, browser=False)
@@ -94,17 +109,20 @@ def serve(options: Options, console: Console) -> bool:
     port = listener.getsockname()[1]
 
     def ready() -> None:
+        address.tell(options.data_dir, own_url(options, port))
         announce(options, port, console)
 
     server = Server(app, services, on_ready=ready, tls_keyfile=options.tls_keyfile, tls_certfile=options.tls_certfile)
-    server.run([listener])
+    try:
+        server.run([listener])
+    finally:
+        address.withdraw(options.data_dir)
     return services.ending.asked == "restart"
 
 
 def announce(options: Options, port: int, console: Console) -> None:
     """Say where the server is, and open a browser there."""
-    host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
-    url = f"{options.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    url = own_url(options, port)
     what = "Tagbrush is ready at" if options.page else "Tagbrush's API is ready, documented at"
     link = (url if options.page else f"{url}/docs", Style(bold=True, link=url))
     console.print(Text.assemble(f"{what} ", link, "   (Ctrl+C stops it)"))
@@ -116,6 +134,12 @@ def announce(options: Options, port: int, console: Console) -> None:
         console.print(ANY_ORIGIN, style="bold yellow")
     if options.browser:
         threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
+
+
+def own_url(options: Options, port: int) -> str:
+    """The address of the server for this machine."""
+    host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
+    return f"{options.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def allowed_hosts(options: Options) -> Hosts:

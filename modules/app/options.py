@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -100,18 +100,23 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
 
     Raises BadFlag for an unknown flag, unless IGNORE_CMD_ARGS_ERRORS is set, and for a value that makes no sense.
     """
+    options, unknown = parse_known(argv, environ)
+    if unknown and not environ.get("IGNORE_CMD_ARGS_ERRORS"):
+        raise BadFlag(_unknown_flag(unknown[0]))
+    ignored = (f"{word} is unknown and ignored." for word in unknown if word.startswith("-"))
+    return replace(options, notes=(*options.notes, *ignored))
+
+
+def parse_known(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Options, list[str]]:
+    """As `parse`, with the words that are none of its flags, for a command that knows them."""
     more = [] if "--test-server" in argv else _words(environ.get("COMMANDLINE_ARGS", ""))
     arguments, unknown = _parser().parse_known_args([*argv, *more])
     level = arguments.loglevel or environ.get("SD_WEBUI_LOG_LEVEL", "").lower()
-    notes = [*arguments.notes]
-    if unknown and not environ.get("IGNORE_CMD_ARGS_ERRORS"):
-        raise BadFlag(_unknown_flag(unknown[0]))
-    notes += [f"{word} is unknown and ignored." for word in unknown if word.startswith("-")]
     host = arguments.server_name or ("0.0.0.0" if arguments.listen else "127.0.0.1")
     listens = host not in LOOPBACK
     frozen, unfrozen = frozen_of(arguments, listens=listens)
     data_dir = (arguments.data_dir or ROOT).expanduser().resolve()
-    return Options(
+    options = Options(
         host=host,
         port=arguments.port,
         names=tuple(arguments.allow_host),
@@ -146,9 +151,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         theme=arguments.theme,
         dumps_sysinfo=arguments.dump_sysinfo,
         flags=_shown(arguments),
-        notes=tuple(notes),
+        notes=tuple(arguments.notes),
         warnings=(*arguments.warnings, *unfrozen),
     )
+    return options, unknown
 
 
 class _Ignore(argparse.Action):

@@ -300,13 +300,18 @@ def _persisting(call: Call[T], patience: float) -> Course[T]:
 
 
 def options(url: str, auth: tuple[str, str] | None, timeout: float) -> dict[str, Any]:
-    """What an HTTP client is made with. Proxies of the environment are not for this machine's own addresses."""
+    """What an HTTP client is made with.
+
+    Proxies of the environment are not for this machine's own addresses, and no certificate names those.
+    """
     parsed = httpx.URL(url if "://" in url else f"http://{url}")
+    is_here = parsed.host in ("localhost", "127.0.0.1", "::1")
     return {
         "base_url": parsed,
         "auth": auth,
         "timeout": timeout,
-        "trust_env": parsed.host not in ("localhost", "127.0.0.1", "::1"),
+        "trust_env": not is_here,
+        "verify": not is_here,
         "follow_redirects": True,
     }
 

@@ -1,3 +1,3 @@
-from tests.api.conftest import client, folders, large_preview, painter, server, services
+from tests.api.conftest import client, folders, large_preview, painter, port, server, services
 
-__all__ = ["client", "folders", "large_preview", "painter", "server", "services"]
+__all__ = ["client", "folders", "large_preview", "painter", "port", "server", "services"]
