@@ -180,6 +180,10 @@ def test_the_variable_counts_as_the_lines_end() -> None:
         (["--device", "cuda:x"], "cuda"),
         (["--api-auth", "me"], "USER:PASSWORD"),
         (["--loglevel", "loud"], "loud"),
+        (["--ray-workers", "2"], "--ray auto"),
+        (["--ray", "auto", "--ray-workers", "0"], "1 or more"),
+        (["--ray", "auto", "--devices", "cpu,cpu"], "Leave out --devices"),
+        (["--ray", "auto", "--device-id", "1"], "Ray says which GPU"),
         (["picture.png"], "picture.png"),
     ],
 )
