@@ -60,6 +60,7 @@ def served(folder: Path, before: dict[str, str]) -> Iterator[Served]:
 
 
 def test_nothing_but_outputs_and_our_files_is_altered(served: Served, before: dict[str, str]) -> None:
+    # R008: config.json and what it holds of other programs are as they were after options were changed
     for kind in KINDS:
         for card in served.get(f"/tagbrush/v1/catalogue/{kind}")["items"]:
             served.get(f"/tagbrush/v1/catalogue/{kind}/{card['id']}")

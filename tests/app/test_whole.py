@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def test_only_outputs_and_our_own_files_are_written(served: Served) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent Ctrl+C there without sending it to all")
 def test_ctrl_c_ends_server_and_worker(tmp_path: Path) -> None:
+    # R009
     with serve(tmp_path, "--device", "cpu") as served:
         served.wait_for("page")
         worker = children(served.process.pid)
@@ -84,6 +86,27 @@ def test_ctrl_c_ends_server_and_worker(tmp_path: Path) -> None:
         assert served.process.wait(15) == 0
         assert not [pid for pid in worker if Path(f"/proc/{pid}").exists()]
     assert "Traceback" not in (tmp_path / "server.log").read_text(encoding="utf-8")
+
+
+def test_ctrl_c_does_not_wait_for_a_picture(tmp_path: Path) -> None:
+    # R009
+    with serve(tmp_path, "--device", "cpu", "--nowebui") as served:
+        job = served.post("/tagbrush/v1/jobs", {"task": "txt2img", "steps": 5000, "width": 64, "height": 64})
+        path = f"/tagbrush/v1/jobs/{job['id']}"
+        deadline = time.monotonic() + 120
+        while not (served.get(path)["progress"] or {}).get("step"):
+            assert time.monotonic() < deadline, served.get(path)
+            time.sleep(0.1)
+        asked = time.monotonic()
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(15) == 0
+        assert time.monotonic() - asked < 5
+    log = (tmp_path / "server.log").read_text(encoding="utf-8")
+    assert "Tagbrush has stopped." in log
+    assert "Traceback" not in log
+    with serve(tmp_path, "--device", "cpu", "--nowebui") as again:
+        assert again.get(path)["state"] in ("queued", "running")
+        again.post(f"{path}/interrupt", {})
 
 
 def test_a_second_server_on_the_same_folder_says_so(served: Served) -> None:

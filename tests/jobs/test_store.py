@@ -357,3 +357,20 @@ def test_the_jobs_in_hand_are_those_that_run_or_the_next(store: JobStore) -> Non
     assert [(job.id, job.position) for job in store.active()] == [
         (job.id, store.get(job.id).position) for job in store.active()
     ]
+
+
+def test_options_are_stored_together_or_not_at_all(store: JobStore, tmp_path: Path) -> None:
+    # R008
+    store.save_settings({"emphasis": "None", "CLIP_stop_at_last_layers": 2, "of a later version": [1]})
+    with pytest.raises(TypeError):
+        store.save_settings({"emphasis": "Ignore", "CLIP_stop_at_last_layers": object()})
+    store._db.execute(
+        "CREATE TEMP TRIGGER fails BEFORE UPDATE ON settings WHEN NEW.key = 's_churn' BEGIN SELECT RAISE(FAIL, ''); END"
+    )
+    store.save_settings({"s_churn": 1.0})
+    with pytest.raises((sqlite3.DatabaseError, QueueBlocked)):
+        store.save_settings({"emphasis": "Ignore", "s_churn": 2.0})
+    stored = store.settings()
+    assert stored == {"emphasis": "None", "CLIP_stop_at_last_layers": 2, "of a later version": [1], "s_churn": 1.0}
+    store.close()
+    assert JobStore(tmp_path / "data" / "queue.db").settings() == stored
