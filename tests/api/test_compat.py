@@ -7,13 +7,13 @@ import hashlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.api.compat import Img2ImgPayload, Translated, Txt2ImgPayload, translate
 from modules.api.errors import NotFound, Unsupported
 from modules.images import BadPicture
-from modules.params import BadRequest, Img2ImgRequest, Txt2ImgRequest, UnknownName, named_inputs
+from modules.params import BadRequest, Img2ImgRequest, TagbrushError, Txt2ImgRequest, UnknownName, named_inputs
 
 from .conftest import png
 
@@ -267,3 +267,30 @@ def test_a_grid_comes_with_pictures_that_are_saved_or_where_it_is_asked_for(  # 
 
 def test_no_style_is_none() -> None:
     assert translated(styles=["", "ink", "None"]).request.styles == ("ink",)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(["SD upscale", "refiner", "Sampler", "SEED", "soft inpainting", "ControlNet", "loopback"])
+
+
+@settings(deadline=None)
+@given(
+    scripts=st.dictionaries(NAMES, JSON | st.fixed_dictionaries({"args": JSON}), max_size=4),
+    name=st.none() | NAMES,
+    arguments=st.none() | st.lists(JSON, max_size=6),
+    overrides=st.none() | st.dictionaries(st.sampled_from(["n_rows", "return_grid", "sd_vae", "x"]), JSON),
+)
+def test_whatever_scripts_are_sent_is_a_request_or_refused_in_words(
+    scripts: dict[str, Any], name: str | None, arguments: list[Any] | None, overrides: dict[str, Any] | None
+) -> None:
+    asked = {"alwayson_scripts": scripts, "script_name": name, "script_args": arguments, "override_settings": overrides}
+    try:
+        result = redrawn(**asked)
+    except TagbrushError as error:
+        assert len(str(error)) > 10
+    else:
+        assert isinstance(result.request, Img2ImgRequest)
