@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from .checks import check_job
 from .errors import MISSING, RESPONSES, NotFound
 from .events import finished
 from .examples import shown
+from .pictures import media_type
 from .services import Bound, Services
 
 router = APIRouter(prefix="/tagbrush/v1", tags=["jobs"])
@@ -205,9 +205,12 @@ def preview(services: Bound, job_id: str) -> Response:
 def picture(services: Bound, job_id: str, index: Index) -> FileResponse:
     """A finished picture's file. It never changes, so a browser may keep it."""
     path = _file(services, job_id, index)
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return FileResponse(
-        path, media_type=kind, filename=path.name, content_disposition_type="inline", headers={**FOR_GOOD, **UNSNIFFED}
+        path,
+        media_type=media_type(path),
+        filename=path.name,
+        content_disposition_type="inline",
+        headers={**FOR_GOOD, **UNSNIFFED},
     )
 
 
@@ -231,6 +234,5 @@ def small_picture(
 def _file(services: Services, job_id: str, index: int) -> Path:
     """The file of a picture. Raises NotFound where somebody took it away."""
     path = services.jobs.picture(job_id, index).path
-    if not path.is_file():
-        raise NotFound(f"The file of this picture is gone: {path.name} was moved or removed.")
+    media_type(path)
     return path

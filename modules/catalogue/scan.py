@@ -163,13 +163,21 @@ def _list(folder: str) -> tuple[dict[str, os.DirEntry[str]], list[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if _is_folder(entry):
                     subfolders.append(entry.name)
                 else:
                     files[entry.name] = entry
     except OSError:
         return {}, []
     return files, subfolders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether the entry leads to a folder; one that leads to itself does not, and does not hide its neighbours."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _files(kind: Kind, root: Path, listing: _Listing, wanted: Callable[[str], bool]) -> Iterator[Found]:
@@ -243,11 +251,12 @@ def _all(beside: Mapping[str, os.DirEntry[str]], stem: str, endings: Iterable[st
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """The status of what the entry leads to; None for a broken link."""
+    """The status of the file the entry leads to; None for a broken link, and for a pipe or device: it has no end."""
     try:
-        return entry.stat()
+        status = entry.stat()
     except OSError:
         return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _created_ns(status: os.stat_result) -> int:
