@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.responses import StreamingResponse
+from starlette.types import Send
 
 from modules.jobs import Event, Job, Listener
 
@@ -58,39 +59,56 @@ SENT: dict[int | str, dict[str, Any]] = {
 }
 
 
+SILENCE = 15.0
+"""Seconds after which something is sent, so that proxies do not take the connection for dead."""
+
+KEEP_ALIVE = b": still here\n\n"
+RETRY = 1000
+"""Milliseconds after which a browser connects again."""
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events. `fastapi.sse` hands each on through two queues, and logs an error for clients that leave."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, parts: AsyncGenerator[bytes, None], status_code: int = 200) -> None:
+        # The second header is for nginx, which would hold events back.
+        super().__init__(parts, status_code, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        self._parts = parts
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._parts):
+            await super().stream_response(send)
+
+
 def _known(services: Bound, job_id: str) -> Job:
     """The job of the path; looked up before the stream begins, so that an unknown one is answered with 404."""
     return services.jobs.get(job_id)
 
 
 @router.get(
-    "/events",
-    response_class=EventSourceResponse,
-    responses=SENT,
-    summary="Everything that happens",
-    description=STREAM,
+    "/events", response_class=EventStream, responses=SENT, summary="Everything that happens", description=STREAM
 )
-async def events(services: Bound, last_event_id: LastEventId = None) -> AsyncIterator[ServerSentEvent]:
-    async for event in _stream(services, _number(last_event_id), None):
-        yield event
+async def events(services: Bound, last_event_id: LastEventId = None) -> EventStream:
+    return EventStream(_stream(services, _number(last_event_id), None))
 
 
 @router.get(
     "/jobs/{job_id}/events",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses={**SENT, **MISSING},
     summary="What happens to one job",
     description="Begins with the job as it is; ends after the event that tells of its end.",
 )
 async def job_events(
     services: Bound, job: Annotated[Job, Depends(_known)], last_event_id: LastEventId = None
-) -> AsyncIterator[ServerSentEvent]:
-    async for event in _stream(services, _number(last_event_id), job.id):
-        yield event
+) -> EventStream:
+    return EventStream(_stream(services, _number(last_event_id), job.id))
 
 
-async def _stream(services: Services, after: int | None, job_id: str | None) -> AsyncIterator[ServerSentEvent]:
-    """The events of one connection, which begins with the state of things: a snapshot, or the job.
+async def _stream(services: Services, after: int | None, job_id: str | None) -> AsyncGenerator[bytes, None]:
+    """The frames of one connection, which begins with the state of things: a snapshot, or the job.
 
     The newest event's id is read before that state, so nothing falls between the two. A reconnecting listener gets
     the snapshot without an id: what it missed is still to come, and must be asked for again if the connection breaks
@@ -109,9 +127,9 @@ async def _stream(services: Services, after: int | None, job_id: str | None) -> 
             yield _framed(Event(kind="job", data=job.wire(), job_id=job_id))
             if job.state.is_final:
                 return
-        async for event in until_closing(listener, services.closing):
-            yield _framed(event)
-            if job_id is not None and event.kind == "job" and event.data.get("finished"):
+        async for heard in _heard(listener, services.closing, SILENCE):
+            yield b"".join(map(_framed, heard)) or KEEP_ALIVE
+            if job_id is not None and any(map(_is_end, heard)):
                 return
 
 
@@ -123,20 +141,29 @@ async def _missed(listener: Listener) -> list[Event]:
     return missed
 
 
-async def until_closing(listener: Listener, closing: asyncio.Event) -> AsyncIterator[Event]:
-    """What the listener hears, until the server goes down."""
+async def _heard(
+    listener: Listener, closing: asyncio.Event, silence: float | None = None
+) -> AsyncIterator[tuple[Event, ...]]:
+    """What the listener hears, as it comes, until the server goes down; nothing after `silence` seconds of it."""
     end = asyncio.ensure_future(closing.wait())
     heard: asyncio.Future[tuple[Event, ...]] | None = None
     try:
         while not closing.is_set():
-            heard = asyncio.ensure_future(listener.get())
+            heard = asyncio.ensure_future(listener.get(silence))
             await asyncio.wait({end, heard}, return_when=asyncio.FIRST_COMPLETED)
-            for event in heard.result() if heard.done() else ():
-                yield event
+            if heard.done():
+                yield heard.result()
     finally:
         end.cancel()
         if heard is not None:
             heard.cancel()
+
+
+async def until_closing(listener: Listener, closing: asyncio.Event) -> AsyncIterator[Event]:
+    """The events that the listener hears, until the server goes down."""
+    async for heard in _heard(listener, closing):
+        for event in heard:
+            yield event
 
 
 async def finished(services: Services, job_id: str, timeout: float | None = None) -> Job:
@@ -148,14 +175,19 @@ async def finished(services: Services, job_id: str, timeout: float | None = None
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 async for event in until_closing(listener, services.closing):
-                    if event.kind == "job" and event.data.get("finished"):
+                    if _is_end(event):
                         break
     return await asyncio.to_thread(services.jobs.get, job_id)
 
 
-def _framed(event: Event) -> ServerSentEvent:
-    number = None if event.id is None else str(event.id)
-    return ServerSentEvent(event=event.kind, raw_data=event.text, id=number, retry=1000)
+def _framed(event: Event) -> bytes:
+    """The event as it goes over the wire; JSON has no line breaks of its own."""
+    number = "" if event.id is None else f"id: {event.id}\n"
+    return f"event: {event.kind}\ndata: {event.text}\n{number}retry: {RETRY}\n\n".encode()
+
+
+def _is_end(event: Event) -> bool:
+    return event.kind == "job" and bool(event.data.get("finished"))
 
 
 def _number(text: str | None) -> int | None:

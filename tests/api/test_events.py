@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,3 +152,26 @@ def test_streams_and_waiting_clients_end_when_the_server_does(http: httpx.Client
         assert all(event.kind in ("job", "queue", "progress") for event in events)
         assert "waits in its queue" in waiting.result().json()["detail"]
     assert time.monotonic() - begun < 5
+
+
+def test_a_client_that_leaves_in_mid_stream_is_no_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    request = f"GET /tagbrush/v1/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=url, timeout=10) as http:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port)) as line:
+                line.sendall(request)
+                assert b"text/event-stream" in line.recv(1000)
+                # What is not read when it closes resets the connection, in the middle of what the server sends.
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            submit(http)
+        with listening(http) as events:
+            assert next(events).kind == "snapshot"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_quiet_stream_shows_that_it_is_alive(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.api.events.SILENCE", 0.05)
+    with http.stream("GET", "/tagbrush/v1/events") as answer:
+        lines = answer.iter_lines()
+        assert next(line for line in lines if line.startswith(":"))
