@@ -101,6 +101,7 @@ class Client:
 
     async def follow(self, asked: Asked) -> None:
         last: int | None = None
+        shown: set[int] = set()
         told: list[int] = []
         deadline = time.monotonic() + LONGEST_JOB
         while time.monotonic() < deadline:
@@ -114,9 +115,12 @@ class Client:
                             last = event.id
                             told += [event.data["index"]] if event.kind == "picture" else []
                         elif event.kind == "job" and last is None:
-                            told = [picture["index"] for picture in event.data["pictures"]]
+                            shown = {picture["index"] for picture in event.data["pictures"]}
                         if event.kind == "job" and event.data["state"] in FINAL:
-                            self.settle(asked, event.data, told if event.id is not None or last is None else None)
+                            if len(told) > len(set(told)):
+                                self.ledger.complain(f"job {asked.job_id} told of the pictures {told}")
+                            # The first event shows the job as it is, with pictures that may be told right after it.
+                            self.settle(asked, event.data, shown | set(told))
                             return
                         stays -= 1
                         if stays <= 0:
@@ -136,16 +140,16 @@ class Client:
                 await self.caller.look(path := self.random.choice(STATUS), path)
             job = await self.caller.look(f"/tagbrush/v1/jobs/{asked.job_id}", "/tagbrush/v1/jobs/{id}")
             if job["state"] in FINAL:
-                self.settle(asked, job, None)
+                self.settle(asked, job)
                 return job
             await asyncio.sleep(self.random.uniform(0.2, 1))
         self.ledger.complain(f"job {asked.job_id} is stuck: no end within {LONGEST_JOB:.0f} s")
         return None
 
-    def settle(self, asked: Asked, job: Json, told: list[int] | None) -> None:
+    def settle(self, asked: Asked, job: Json, told: set[int] | None = None) -> None:
         """Check the end of a job as its client saw it; `told` are the pictures it heard of, where it heard all."""
         indices = [picture["index"] for picture in job["pictures"]]
-        if told is not None and sorted(told) != indices:
+        if told is not None and told != set(indices):
             self.ledger.complain(f"job {asked.job_id} has the pictures {indices}, but told of {sorted(told)}")
         if job["state"] == "done" and len(indices) != asked.pictures and not asked.is_stopped:
             self.ledger.complain(f"job {asked.job_id} is done with {len(indices)} of {asked.pictures} pictures")
