@@ -15,7 +15,7 @@ itself where a connection breaks:
         if event.kind == "progress":
             print(f"{event.progress.progress:.0%}")
         elif event.kind == "picture":
-            open(f"{event.picture.seed}.png", "wb").write(client.picture(event.picture))
+            Path(f"{event.picture.seed}.png").write_bytes(client.picture(event.picture))
 
 `AsyncClient` has the same methods, to be awaited:
 
