@@ -294,3 +294,22 @@ def test_whatever_scripts_are_sent_is_a_request_or_refused_in_words(
         assert len(str(error)) > 10
     else:
         assert isinstance(result.request, Img2ImgRequest)
+
+
+def test_fields_of_hires_fix_mean_nothing_while_it_is_off() -> None:
+    """Clients fill them with zeros, and with upscalers of other servers."""
+    anything = {"hr_scale": 0, "hr_upscaler": "R-ESRGAN 4x+", "hr_sampler_name": "string", "hr_resize_x": -1}
+    assert translated(**anything, hr_checkpoint_name="string", hr_additional_modules=[1]).ignored == ()
+    assert translated(**anything).request == translated().request
+    assert redrawn(**anything).ignored == ()
+    with pytest.raises(UnknownName, match="R-ESRGAN"):
+        translated(enable_hr=True, hr_upscaler="R-ESRGAN 4x+")
+    with pytest.raises(BadRequest, match="hr_scale"):
+        translated(enable_hr=True, hr_scale=0)
+    sized = translated(enable_hr=True, hr_scale=0, hr_resize_x=128).request
+    assert isinstance(sized, Txt2ImgRequest)
+    assert (sized.hr_scale, sized.hr_resize_x) == (1.0, 128)
+
+
+def test_an_option_that_is_null_is_not_given() -> None:
+    assert translated(override_settings={"sd_model_checkpoint": None}).request.override_settings == {}

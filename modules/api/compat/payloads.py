@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
 
 from modules.params import Group, Img2ImgRequest, Txt2ImgRequest
 
@@ -72,15 +73,20 @@ def loose_fields(
         if field_name in leave_out or field_name in base.model_fields:
             continue
         default = defaults.get(field_name, field.get_default(call_default_factory=True))
-        limits = {
-            item: getattr(bound, item) for bound in field.metadata for item in ("ge", "le") if hasattr(bound, item)
-        }
+        limits = {} if field_name.startswith(WITHOUT_LIMITS) else _limits(field)
         fields[field_name] = (
             field.annotation | None,  # type: ignore[operator]
             Field(default, title=field.title, description=field.description, **limits),
         )
     return create_model(name, __base__=base, **fields)
 
+
+def _limits(field: FieldInfo) -> dict[str, Any]:
+    return {item: getattr(bound, item) for bound in field.metadata for item in ("ge", "le") if hasattr(bound, item)}
+
+
+WITHOUT_LIMITS = "hr_"
+"""How the fields begin that clients fill with anything, such as 0, while the switch before them is off."""
 
 OF_SCRIPTS = ("script", "sd_upscale_", "soft_inpainting")
 """How the fields begin that scripts are asked for by."""

@@ -20,7 +20,7 @@ from modules.params import (
 
 from ..errors import NotFound
 from .options import can_be_changed
-from .payloads import INNER_FIELDS, Img2ImgPayload, InputQuirks, OutputQuirks, Quirks, Txt2ImgPayload
+from .payloads import INNER_FIELDS, WITHOUT_LIMITS, Img2ImgPayload, InputQuirks, OutputQuirks, Quirks, Txt2ImgPayload
 from .scripts import always_on_scripts, chosen_script
 
 HARMLESS: Mapping[str, tuple[Any, ...]] = {
@@ -80,7 +80,7 @@ def translate(
     overrides = {
         name: value for name, value in pasted.settings.items() if not (keeps_model and name == "sd_model_checkpoint")
     }
-    overrides |= payload.override_settings or {}
+    overrides |= {name: value for name, value in (payload.override_settings or {}).items() if value is not None}
     known = {name: value for name, value in overrides.items() if can_be_changed(name)}
     meant = {name: value for name, value in given.items() if name not in INNER_FIELDS}
     fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **always, **meant})
@@ -92,7 +92,7 @@ def translate(
         if "mask_blur" in given:  # there it overrules the two that say it apart
             fields |= {"mask_blur_x": None, "mask_blur_y": None}
     else:
-        fields |= _old_hires(payload, fields)
+        fields |= _hires(payload, fields)
         first = getattr(payload, "firstpass_image", None)
         fields["firstpass_image"] = keep_input(read_picture(first)) if first else ""
     request = make_request({**fields, "override_settings": known, "task": task, **script})
@@ -115,6 +115,18 @@ def _wants_grid(payload: Quirks) -> bool:
         return False
     asked = (payload.override_settings or {}).get("return_grid")
     return bool(payload.save_images) if asked is None else bool(asked)
+
+
+def _is_of_hires(name: str) -> bool:
+    """Whether a field means nothing while hires fix is off; clients fill those with names of other servers."""
+    return name.startswith(WITHOUT_LIMITS)
+
+
+def _hires(payload: Quirks, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What old and careless ways of asking for hires fix come to."""
+    scale = fields.get("hr_scale")
+    is_sized = fields.get("hr_resize_x") or fields.get("hr_resize_y")
+    return _old_hires(payload, fields) | ({"hr_scale": 1.0} if scale is not None and scale < 1 and is_sized else {})
 
 
 def _old_hires(payload: Quirks, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +153,7 @@ def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `values` that are fields of the request."""
     request_type = Img2ImgRequest if isinstance(payload, InputQuirks) else Txt2ImgRequest
     fields = {name: value for name, value in values.items() if name in request_type.model_fields}
+    fields = {name: value for name, value in fields.items() if values.get("enable_hr") or not _is_of_hires(name)}
     fields["styles"] = [name for name in fields.get("styles", ()) if name not in NO_STYLE]
     fields["save_images"] = bool(values.get("save_images")) and not values.get("do_not_save_samples")
     return fields
@@ -150,7 +163,13 @@ def _ignored(given: Mapping[str, Any], request: Txt2ImgRequest | Img2ImgRequest)
     """The names of fields that ask for something this version does not do, or not in this task."""
     quirks = InputQuirks if isinstance(request, Img2ImgRequest) else OutputQuirks
     understood = {*quirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT} - INNER_FIELDS
-    return [name for name in given if name not in understood and not _says_nothing(name, given[name])]
+    return [
+        name
+        for name in given
+        if name not in understood
+        and not _says_nothing(name, given[name])
+        and (given.get("enable_hr") or not _is_of_hires(name))
+    ]
 
 
 def _says_nothing(name: str, value: Any) -> bool:
