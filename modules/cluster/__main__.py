@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -18,11 +19,14 @@ from modules.jobs.messages import Starting, Unusable, encode
 
 from .arrivals import Arrivals
 from .config import RelayConfig
-from .connection import RayNode, join, offers
+from .connection import NotThere, RayNode, join, offers
 from .manifest import Manifest
 from .porter import Porter
 from .relay import Relay, give_up, tell_loading
 from .slots import NoCluster
+from .versions import versions
+
+SECONDS_BETWEEN_TRIES = 5.0
 
 
 def main() -> None:
@@ -53,22 +57,36 @@ def relay(config: RelayConfig) -> NoReturn:
     pipes = claim_pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the terminal is for the server
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    ours = versions()
     pipes.send(Starting(text="Joining the Ray cluster"))
     try:
-        join(config.address)
+        _join_in_time(config.address, pipes)
     except NoCluster as error:
         pipes.send(Unusable(error=str(error)))
         os._exit(2)
-    _live(config, pipes)
-
-
-def _live(config: RelayConfig, pipes: Pipes) -> NoReturn:
     folders = config.engine.folders
     node = RayNode(config.engine, config.slot)
-    arrivals = Arrivals(folders, pipes.send, lambda message: node.hear(encode(message)))
-    porter = Porter(node, Index(folders.index), tell_loading(pipes))
-    manifest = Manifest(Catalogue(folders, folders.index, is_thorough=False))
-    Relay(pipes, node, config.slot, manifest, arrivals, porter).live()
+    Relay(
+        pipes,
+        node,
+        config.slot,
+        ours,
+        manifest=Manifest(Catalogue(folders, folders.index, is_thorough=False)),
+        arrivals=Arrivals(folders, pipes.send, lambda message: node.hear(encode(message))),
+        porter=Porter(node, Index(folders.index), tell_loading(pipes)),
+    ).live()
+
+
+def _join_in_time(address: str, pipes: Pipes) -> None:
+    """Join the cluster, however long it is away: jobs wait for it. Raises NoCluster if it can never be joined."""
+    while True:
+        try:
+            join(address)
+        except NotThere as error:
+            pipes.send(Starting(text=f"Waiting for the Ray cluster. {error}"))
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        else:
+            return
 
 
 if __name__ == "__main__":

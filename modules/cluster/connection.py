@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,12 @@ from .slots import NoCluster, NodeOffer, Slot
 from .versions import Versions, code_root
 from .words import Word
 
+SECONDS_TO_ANSWER = 5.0
 SECONDS_TO_END = 2.0
+
+
+class NotThere(NoCluster):
+    """No cluster answers at the address, which may change."""
 
 
 class Lost(TagbrushError):
@@ -29,15 +35,24 @@ class Lost(TagbrushError):
 
 
 def join(address: str, *, with_code: bool = True) -> None:
-    """Join the cluster, and give its nodes the code that runs here. Raises NoCluster."""
+    """Join the cluster, and give its nodes the code that runs here. Raises NoCluster, NotThere."""
     environment = {"py_modules": [str(code_root() / "modules")]} if with_code else None
     try:
+        _knock(address)
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
-        raise NoCluster(
+    except (RuntimeError, ValueError, OSError, RayError) as error:
+        kind = NotThere if isinstance(error, OSError) else NoCluster
+        raise kind(
             f'No Ray cluster can be joined at "{address}": {_first_line(error)}. Start one with `ray start --head`, '
             "join this machine to one with `ray start --address=...`, or give --ray another address."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Nothing, if somebody answers at "host:port". Raises OSError, at once; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "//" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def offers() -> tuple[NodeOffer, ...]:

@@ -37,7 +37,7 @@ from .arrivals import Arrivals
 from .manifest import Changes, Manifest
 from .porter import Porter
 from .slots import Slot
-from .versions import Versions, versions
+from .versions import Versions
 from .words import Ended, Made, Spoken, Wanted, Word
 
 PATIENCE = 30.0
@@ -70,8 +70,19 @@ class Node(Protocol):
 class Relay:
     """Passes on what server and node say; files go the one way, pictures the other."""
 
-    def __init__(self, pipes: Pipes, node: Node, slot: Slot, manifest: Manifest, arrivals: Arrivals, porter: Porter):
-        self._pipes, self._node, self._slot = pipes, node, slot
+    def __init__(
+        self,
+        pipes: Pipes,
+        node: Node,
+        slot: Slot,
+        ours: Versions,
+        *,
+        manifest: Manifest,
+        arrivals: Arrivals,
+        porter: Porter,
+    ) -> None:
+        """`ours` is what this machine runs."""
+        self._pipes, self._node, self._slot, self._ours = pipes, node, slot, ours
         self._manifest, self._arrivals, self._porter = manifest, arrivals, porter
         self._orders: queue.SimpleQueue[Wanted] = queue.SimpleQueue()
         self._ending = threading.Lock()  # never let go: of several threads that see the end, the first says how it was
@@ -94,7 +105,7 @@ class Relay:
         while (about := self._node.found(wait)) is None:
             self._pipes.send(Starting(text=f"Waiting for the Ray cluster to have {self._slot} free"))
             wait = PATIENCE
-        if differences := versions().differences(about):
+        if differences := self._ours.differences(about):
             self._pipes.send(
                 Unusable(
                     error=f"Ray's node {about.node} would make other pictures: {'; '.join(differences)}. "

@@ -106,9 +106,10 @@ class Running:
             server,
             node,
             slot,
-            Manifest(self.catalogue),
-            self.arrivals,
-            Porter(node, self.index, lambda text: None),
+            versions(),
+            manifest=Manifest(self.catalogue),
+            arrivals=self.arrivals,
+            porter=Porter(node, self.index, lambda text: None),
         )
         monkeypatch.setattr("modules.cluster.relay.os._exit", self._end)
         threading.Thread(target=self._live, daemon=True).start()
