@@ -80,6 +80,7 @@ def _engine(options: Options, folders: Folders) -> EngineConfig:
         full_precision_vae=options.computing.full_precision_vae,
         checks_numbers=options.computing.checks_numbers,
         computes_hashes=options.computing.computes_hashes,
+        sparing=options.computing.sparing,
         preloads=options.computing.preloads,
     )
 

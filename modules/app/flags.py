@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modules.engine.config import Sparing
 from modules.params import Frozen, Settings, section_of
 
 PRECISIONS = ("autocast", "half", "full")
@@ -22,6 +23,7 @@ class Computing:
     full_precision_vae: bool = False
     checks_numbers: bool = True
     computes_hashes: bool = True
+    sparing: Sparing = "never"
     preloads: bool = True
     """Whether the checkpoint is loaded before the first job asks for it."""
 
@@ -35,6 +37,9 @@ def add_computing(group: argparse._ArgumentGroup) -> None:
     add("--precision", type=str.lower, choices=PRECISIONS, default="autocast", help="full: as --no-half")
     add("--disable-nan-check", action="store_true", help="show a black picture where the numbers overflow")
     add("--no-hashing", action="store_true", help="do not hash files: pictures' texts name models without their hashes")
+    add("--medvram", "--lowvram", "--always-low-vram", "--always-no-vram", dest="medvram", action="store_true",
+        help="for small cards: text encoders wait in main memory, pictures are decoded in strips; slower")  # fmt: skip
+    add("--medvram-sdxl", action="store_true", help="the same for SDXL alone")
     add("--ui-debug-mode", "--skip-load-model-at-start", dest="late_model", action="store_true",
         help="load the checkpoint with the first picture, and not before")  # fmt: skip
 
@@ -47,6 +52,7 @@ def computing_of(arguments: argparse.Namespace) -> Computing:
         full_precision_vae=full or arguments.no_half_vae,
         checks_numbers=not (arguments.disable_nan_check or arguments.test_server),
         computes_hashes=not arguments.no_hashing,
+        sparing="always" if arguments.medvram else "sdxl" if arguments.medvram_sdxl else "never",
         preloads=not arguments.late_model,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 ATTENTION = "attention is always PyTorch's own, which picks the fastest way for the device"
-MEMORY = "how a card's memory is used is decided by itself: large pictures are decoded strip by strip where it is short"
+MEMORY = "models are on the card, and large pictures are decoded in strips where memory is short; see --medvram"
 CUDA = "PyTorch's own choice for the device is used"
 PRECISION = "float16 on graphics cards and float32 on a CPU; --no-half and --no-half-vae are the choices"
 SAMPLING = "samplers always compute in float32, whatever the model's numbers are"
@@ -34,8 +34,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
         "use-sage-attention", "xformers", "xformers-flash-attention",
     ),
     MEMORY: (
-        "always-gpu", "always-high-vram", "always-low-vram", "always-no-vram", "always-normal-vram",
-        "disable-model-loading-ram-optimization", "lowram", "lowvram", "medvram", "medvram-sdxl",
+        "always-gpu", "always-high-vram", "always-normal-vram", "disable-model-loading-ram-optimization", "lowram",
     ),
     CUDA: ("cuda-malloc", "cuda-stream", "opt-channelslast", "pin-shared-memory", "use-ipex"),
     PRECISION: ("all-in-fp16", "no-half-controlnet", "precision-half", "vae-in-cpu", "vae-in-fp16"),

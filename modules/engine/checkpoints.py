@@ -14,7 +14,7 @@ import torch
 from modules.catalogue import Entry
 from modules.models import Model, free_memory, load, with_vae
 
-from .config import EngineConfig
+from .config import EngineConfig, Sparing
 
 File = tuple[str, int, int]
 Tell = Callable[[str], None]
@@ -22,11 +22,12 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Precision:
-    """The number types of models, None for those that suit the device, and whether numbers are looked at."""
+    """The number types of models, None for those that suit the device; what is looked at, and what is spared."""
 
     dtype: torch.dtype | None = None
     vae_dtype: torch.dtype | None = None
     checks_numbers: bool = True
+    sparing: Sparing = "never"
 
     @classmethod
     def of(cls, config: EngineConfig) -> Precision:
@@ -36,7 +37,12 @@ class Precision:
             dtype=full if config.full_precision else None,
             vae_dtype=full if config.full_precision_vae else None,
             checks_numbers=config.checks_numbers,
+            sparing=config.sparing,
         )
+
+    def spares(self, family: str) -> bool:
+        """Whether a model of this family makes do with little memory of its device."""
+        return self.sparing == "always" or (self.sparing == "sdxl" and family.startswith("sdxl"))
 
 
 class Checkpoints:
@@ -88,6 +94,7 @@ class Checkpoints:
             vae=_path(vae),
             vae_dtype=wanted.vae_dtype,
             checks_numbers=wanted.checks_numbers,
+            spares_memory=wanted.spares(checkpoint.family),
         )
 
     @contextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from modules.catalogue import Folders
+
+Sparing = Literal["never", "sdxl", "always"]
 
 
 class EngineConfig(BaseModel):
@@ -26,6 +29,8 @@ class EngineConfig(BaseModel):
     """Whether latents and pictures that are no numbers end a job; else they become black pictures."""
     computes_hashes: bool = True
     """Whether files are hashed; else only hashes that are known already are told."""
+    sparing: Sparing = "never"
+    """Which models make do with little memory of the device, and take longer."""
     preloads: bool = True
     """Whether a checkpoint is loaded before a job asks for it."""
     offline: bool = True

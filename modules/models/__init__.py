@@ -10,6 +10,7 @@ from modules.models.patch import Live, patched
 from modules.models.patches import ContextPatch, Pass, Patch, PatchError, Thin, WeightPatch
 from modules.models.preview import preview
 from modules.models.schedule import downcast, zero_terminal_snr
+from modules.models.sparing import fetch_encoders, rest_encoders
 from modules.models.tiling import tiled
 from modules.models.token_merging import merging_tokens
 
@@ -28,6 +29,7 @@ __all__ = [
     "decode",
     "downcast",
     "encode",
+    "fetch_encoders",
     "free_memory",
     "is_out_of_memory",
     "load",
@@ -37,6 +39,7 @@ __all__ = [
     "read_pickled",
     "read_weights",
     "require_numbers",
+    "rest_encoders",
     "tiled",
     "with_vae",
     "zero_terminal_snr",

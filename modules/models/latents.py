@@ -59,6 +59,8 @@ def require_numbers(model: Model, latents: torch.Tensor) -> None:
 
 
 def _decode_one(model: Model, latent: torch.Tensor) -> torch.Tensor:
+    if model.spares_memory:
+        return decode_in_strips(model.vae, latent)
     try:
         return model.vae.decode(latent).sample
     except (RuntimeError, MemoryError) as error:

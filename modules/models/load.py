@@ -30,6 +30,7 @@ def load(
     vae: Path | str | None = None,
     vae_dtype: torch.dtype | None = None,
     checks_numbers: bool = True,
+    spares_memory: bool = False,
 ) -> Model:
     """The model of a checkpoint file or a diffusers folder, its weights on `device` in `dtype`.
 
@@ -73,6 +74,7 @@ def load(
         dtype=dtype,
         scale_factor=facts.scale_factor,
         checks_numbers=checks_numbers,
+        spares_memory=spares_memory,
         attention=attention,
         merges=Merges(
             _sources(

@@ -52,6 +52,8 @@ class Model:
     """The checkpoint's own VAE, kept while another one is in use; None where that is so, or where it has none."""
     checks_numbers: bool = True
     """Whether latents and pictures that are no numbers are an error; else they are zeros (R004)."""
+    spares_memory: bool = False
+    """Whether text encoders wait in main memory, both passes are apart, and pictures are decoded strip by strip."""
     attention: PatchableAttention = field(default_factory=PatchableAttention)
     """The processor of every attention of the UNet."""
     merges: Merges = field(default_factory=Merges)

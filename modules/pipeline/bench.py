@@ -13,7 +13,7 @@ import torch
 
 from modules.catalogue import Entry
 from modules.conditioning import Conditioning, Micro, Vectors, encode, text_changes
-from modules.models import Live, Model, Pass, decode, merging_tokens, tiled
+from modules.models import Live, Model, Pass, decode, fetch_encoders, merging_tokens, rest_encoders, tiled
 from modules.prompt import ParsedPrompt, parse_prompt
 from modules.sampling import Context, Prompted
 
@@ -95,6 +95,7 @@ class Bench:
         self.used.hash(vae)
         with torch.inference_mode(False):  # its weights outlive the job, and are changed in other modes too
             self._model = model = self._resources.acquire(checkpoint, vae)
+        fetch_encoders(model)
         if self._plan.guidance.pad_cond_uncond:  # A1111 keeps what an empty prompt is without any network
             self._empty = self._encode((NOTHING,), stage, Pass.BOTH, {})[0].at(0)[0][1].tokens
         self._applied = load_networks(wording.networks, model, self._resources.networks, self._tell)
@@ -111,7 +112,9 @@ class Bench:
             self.used.network(entry.name, entry)
         conds = self._encode(wording.prompts, stage, Pass.BOTH, words.prompt)
         with self.apart():
-            return Conditionings(conds, self._encode(wording.negatives, stage, Pass.UNCOND, words.negative))
+            unconds = self._encode(wording.negatives, stage, Pass.UNCOND, words.negative)
+        rest_encoders(self.model)
+        return Conditionings(conds, unconds)
 
     def prompted(self, given: Conditionings, concat: torch.Tensor | None) -> Prompted:
         """The mounted model as guidance asks it; `concat` (B, K, h, w) are the channels that follow the latents'."""

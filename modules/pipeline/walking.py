@@ -81,7 +81,7 @@ class Walker:
         guidance = Guidance(
             self.bench.prompted(given, origin.concat),
             plan.cfg_scale,
-            _options(plan, model.variant),
+            _options(plan, model),
             blend=origin.blend,
             handover=self._handover(stage, wording, origin, model.variant, model.prediction_type),
         )
@@ -136,8 +136,11 @@ class Walker:
         return Handover(refiner.switch_at, take, refiner.by_steps)
 
 
-def _options(plan: Plan, variant: str) -> GuidanceOptions:
-    """The plan's, and for an instruct-pix2pix model how closely it keeps to the picture."""
-    if plan.start is None or variant != "pix2pix":
-        return plan.guidance
-    return replace(plan.guidance, image_cfg_scale=plan.start.image_cfg_scale)
+def _options(plan: Plan, model: Model) -> GuidanceOptions:
+    """The plan's, as the model allows, and for an instruct-pix2pix model how closely it keeps to the picture."""
+    options = plan.guidance
+    if model.spares_memory:
+        options = replace(options, batch_cond_uncond=False)
+    if plan.start is None or model.variant != "pix2pix":
+        return options
+    return replace(options, image_cfg_scale=plan.start.image_cfg_scale)
