@@ -26,6 +26,7 @@ from . import address
 from .assemble import assemble
 from .factory import create_app
 from .gate import PageRoutes, Uploads
+from .heap import keep_small
 from .options import Options, parse
 from .server import Noise, Server, bind
 from .sysinfo import dump_sysinfo
@@ -87,6 +88,7 @@ def serve(options: Options, console: Console) -> bool:
 
     Raises PortTaken, and BadFile for a data folder in use.
     """
+    keep_small()
     listener = bind(options.host, options.port, options.first_port)
     be_quiet(os.environ)
     if options.ray is None:  # whose machines are elsewhere
