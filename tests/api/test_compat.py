@@ -313,3 +313,49 @@ def test_fields_of_hires_fix_mean_nothing_while_it_is_off() -> None:
 
 def test_an_option_that_is_null_is_not_given() -> None:
     assert translated(override_settings={"sd_model_checkpoint": None}).request.override_settings == {}
+
+
+BOTH_DEFAULTS: dict[str, Any] = {
+    "prompt": "", "negative_prompt": "", "styles": None, "seed": -1, "subseed": -1, "subseed_strength": 0,
+    "seed_resize_from_h": -1, "seed_resize_from_w": -1, "sampler_name": None, "scheduler": None, "batch_size": 1,
+    "n_iter": 1, "steps": 50, "cfg_scale": 7.0, "width": 512, "height": 512, "restore_faces": None, "tiling": None,
+    "do_not_save_samples": False, "do_not_save_grid": False, "eta": None, "denoising_strength": 0.75,
+    "s_min_uncond": None, "s_churn": None, "s_tmax": None, "s_tmin": None, "s_noise": None, "override_settings": None,
+    "override_settings_restore_afterwards": True, "refiner_checkpoint": None, "refiner_switch_at": None,
+    "disable_extra_networks": False, "comments": None, "force_task_id": None,
+    "sampler_index": "Euler", "script_name": None, "script_args": [], "send_images": True, "save_images": False,
+    "alwayson_scripts": {}, "infotext": None,
+}  # fmt: skip
+HIRES_DEFAULTS: dict[str, Any] = {
+    "enable_hr": False, "firstphase_width": 0, "firstphase_height": 0, "hr_scale": 2.0, "hr_upscaler": None,
+    "hr_second_pass_steps": 0, "hr_resize_x": 0, "hr_resize_y": 0, "hr_checkpoint_name": None, "hr_sampler_name": None,
+    "hr_scheduler": None, "hr_prompt": "", "hr_negative_prompt": "", "firstpass_image": None,
+}  # fmt: skip
+START_DEFAULTS: dict[str, Any] = {
+    "init_images": [ENCODED], "resize_mode": 0, "image_cfg_scale": None, "mask": None, "mask_blur_x": 4,
+    "mask_blur_y": 4, "mask_blur": None, "mask_round": True, "inpainting_fill": 0, "inpaint_full_res": True,
+    "inpaint_full_res_padding": 0, "inpainting_mask_invert": 0, "initial_noise_multiplier": None, "latent_mask": None,
+    "include_init_images": False,
+}  # fmt: skip
+
+
+def test_every_field_of_a1111_at_its_default_is_as_none_at_all() -> None:  # A002, A003
+    size = {"width": 512, "height": 512, "cfg_scale": 7.0}
+    drawn = translated(**BOTH_DEFAULTS, **HIRES_DEFAULTS)
+    assert drawn.ignored == ()
+    off = {"seed_resize_from_h": -1, "seed_resize_from_w": -1}
+    assert drawn.request == translated(**size, **off).request
+    again = redrawn(**BOTH_DEFAULTS, **START_DEFAULTS)
+    assert again.ignored == ()
+    assert again.request == redrawn(**size, **off, mask_blur_x=4, mask_blur_y=4).request
+
+
+def test_every_field_of_a1111_is_known() -> None:  # A002, A003
+    assert Txt2ImgPayload.model_fields.keys() == BOTH_DEFAULTS.keys() | HIRES_DEFAULTS.keys()
+    assert Img2ImgPayload.model_fields.keys() == BOTH_DEFAULTS.keys() | START_DEFAULTS.keys()
+
+
+def test_every_field_of_a1111_may_be_sent_for_the_other_task_too() -> None:
+    everything = BOTH_DEFAULTS | HIRES_DEFAULTS | START_DEFAULTS
+    assert translated(**everything).ignored == ("init_images",)
+    assert redrawn(**everything).ignored == ()

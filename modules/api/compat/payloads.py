@@ -36,6 +36,8 @@ class Quirks(BaseModel):
         description="Scripts that run with every picture, by name: `{name: {args: []}}`. One that is not installed "
         "may be named while it is off; otherwise the answer is 422.",
     )
+    restore_faces: bool | None = Field(None, description="Not done in this version, which `info` says if it is true.")
+    comments: dict[str, Any] | None = Field(None, description="Without effect, as in A1111.")
     send_images: bool | None = Field(True, description="False answers with `info` alone.")
     save_images: bool | None = Field(
         False, description="True also saves the pictures in the outputs folder, and puts their grid before them."
@@ -61,6 +63,7 @@ class InputQuirks(Quirks):
 
     init_images: list[str] | None = Field(None, description="Pictures as base64 or data URIs.")
     include_init_images: bool | None = Field(False, description="True sends `init_images` back in `parameters`.")
+    latent_mask: str | None = Field(None, description="Not used in this version, which `info` says.")
     mask: str | None = Field(None, description="A picture as base64 or data URI: white is made anew.")
 
 

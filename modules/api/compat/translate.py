@@ -26,12 +26,13 @@ from .scripts import always_on_scripts, chosen_script
 HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "latent_mask": ("",),
     "restore_faces": (False,),
+    **dict.fromkeys(("mask_blur_x", "mask_blur_y"), (4,)),
 }
 """Fields of A1111 that this version does not act on, with the values at which that makes no difference.
 
 None and a missing field never do. A field whose owner is off makes none either, whatever its value.
 """
-WITHOUT_EFFECT = frozenset({"comments"})
+NOT_DONE = frozenset({"restore_faces", "latent_mask"})
 NO_STYLE = ("", "None")
 NO_FACES = "Faces are not restored in this version: the pictures are made without."
 
@@ -162,7 +163,7 @@ def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
 def _ignored(given: Mapping[str, Any], request: Txt2ImgRequest | Img2ImgRequest) -> list[str]:
     """The names of fields that ask for something this version does not do, or not in this task."""
     quirks = InputQuirks if isinstance(request, Img2ImgRequest) else OutputQuirks
-    understood = {*quirks.model_fields, *type(request).model_fields, *WITHOUT_EFFECT} - INNER_FIELDS
+    understood = {*quirks.model_fields, *type(request).model_fields} - INNER_FIELDS - NOT_DONE
     return [
         name
         for name in given
