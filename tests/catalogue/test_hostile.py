@@ -286,6 +286,7 @@ def test_no_sidecar_is_too_odd(content: bytes, ending: str) -> None:
 
 
 def test_a_folder_full_of_hostile_files_is_listed_with_their_faults(tmp_path: Path) -> None:
+    # R008
     folders = Folders.from_args(shipped=tmp_path / "program", data_dir=tmp_path)
     folder = folders.embeddings[0]
     folder.mkdir(parents=True)
