@@ -48,7 +48,6 @@ _EXTENSIONS = (
     "Tiled Diffusion",
     "Dynamic thresholding",
     "FreeU",
-    "Soft inpainting",
 )
 
 
@@ -84,6 +83,7 @@ def request_from_info(info: Infotext, task: str = "txt2img", *, backcompat: bool
     if request is Txt2ImgRequest:
         fields = _with_hires(fields, info, notices)
     else:
+        fields.setdefault("soft_inpainting", False)
         fields["script"] = SD_UPSCALE if _SD_UPSCALE_KEY in info.fields else ""
         if any(key in info.fields for key in _MASK_KEYS):
             fields.setdefault("mask_blur", 0)  # named only where there is some

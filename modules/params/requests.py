@@ -20,6 +20,7 @@ from .groups import (
     Scripted,
     SdUpscale,
     Seeding,
+    SoftInpainting,
     Starting,
 )
 from .settings import explain
@@ -33,7 +34,19 @@ class Txt2ImgRequest(Saving, Refining, Hires, Seeding, Canvas, Sampling, Prompti
     task: Literal["txt2img"] = "txt2img"
 
 
-class Img2ImgRequest(Saving, Refining, SdUpscale, Scripted, Inpainting, Starting, Seeding, Canvas, Sampling, Prompting):
+class Img2ImgRequest(
+    Saving,
+    Refining,
+    SdUpscale,
+    Scripted,
+    SoftInpainting,
+    Inpainting,
+    Starting,
+    Seeding,
+    Canvas,
+    Sampling,
+    Prompting,
+):
     """A picture from words and another picture."""
 
     task: Literal["img2img"] = "img2img"

@@ -75,6 +75,20 @@ SCRIPTS: tuple[Script, ...] = (
         ),
         is_always_on=True,
     ),
+    Script(
+        "Soft Inpainting",
+        ("img2img",),
+        (
+            Argument("soft_inpainting"),
+            Argument("soft_inpainting_schedule_bias", switch=0),
+            Argument("soft_inpainting_preservation_strength", switch=0),
+            Argument("soft_inpainting_transition_contrast_boost", switch=0),
+            Argument("soft_inpainting_mask_influence", switch=0),
+            Argument("soft_inpainting_difference_threshold", switch=0),
+            Argument("soft_inpainting_difference_contrast", switch=0),
+        ),
+        is_always_on=True,
+    ),
     Script("Sampler", TASKS, (Argument("steps"), Argument("sampler_name"), Argument("scheduler")), is_always_on=True),
     Script(
         "Seed",
@@ -93,7 +107,7 @@ SCRIPTS: tuple[Script, ...] = (
 
 NOT_BUILT = (
     *("X/Y/Z plot", "Prompt matrix", "Prompts from file or textbox", "Loopback", "Outpainting mk2"),
-    *("Poor man's outpainting", "img2img alternative test", "Custom code", "Hypertile", "Soft inpainting"),
+    *("Poor man's outpainting", "img2img alternative test", "Custom code", "Hypertile"),
 )
 """Scripts that A1111 has from the start and this version does not."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from PIL import Image, ImageOps
@@ -22,7 +22,7 @@ from modules.images.masks import (
 from modules.params.groups import FILLS
 
 from .named import Tell
-from .plans import Fill, Inpaint, Start
+from .plans import Fill, Inpaint, Soft, Start
 
 LATENT_RESIZE = 3
 """The resize mode that stretches latents instead of pixels."""
@@ -43,6 +43,8 @@ class Canvas:
     """The mask as it lies over the result, in the result's size."""
     overlay: Image.Image | None = None
     """ "RGBA": what stays of the part that is drawn, and is laid over it."""
+    kept: Image.Image | None = None
+    """The whole of the part that is drawn, as it was, in the overlay's size; only with a mask."""
     region: Region | None = None
     """Where in `original` that part is; None is everywhere."""
     original: Image.Image | None = None
@@ -110,6 +112,20 @@ def finish(image: Image.Image, canvas: Canvas, inpaint: Inpaint | None) -> Finis
     return Finished(image, tuple(beside))
 
 
+def under(canvas: Canvas, new: Image.Image, inpaint: Inpaint) -> Canvas:
+    """The canvas with another mask, "L" in the size that is drawn at, of what of its picture is shown anew."""
+    if canvas.kept is None:
+        return canvas
+    if canvas.region is None or canvas.original is None:
+        cover = fitted = new
+    else:
+        fitted = resize_image(new, canvas.region.width, canvas.region.height, ResizeMode.CROP)
+        cover = Image.new("L", canvas.original.size)
+        cover.paste(fitted, canvas.region[:2])
+    overlay = cut_out(canvas.kept, fitted).convert("RGBA") if inpaint.overlays else None
+    return replace(canvas, cover=cover, overlay=overlay)
+
+
 def _put_back(image: Image.Image, canvas: Canvas) -> Image.Image:
     """The drawn picture under what stays of the original; a part of it in its place in the whole."""
     assert canvas.overlay is not None
@@ -147,6 +163,7 @@ def _masked(
         mask=mask,
         cover=cover,
         overlay=cut_out(fitted, cover).convert("RGBA") if inpaint.overlays else None,
+        kept=fitted,
         colours=drawn if start.matches_colours else None,
     )
 
@@ -171,6 +188,7 @@ def _part(
         mask=mask,
         cover=marked,
         overlay=cut_out(part, part_marked).convert("RGBA") if inpaint.overlays else None,
+        kept=part,
         region=region,
         original=picture,
         colours=drawn if start.matches_colours else None,
@@ -206,4 +224,10 @@ def _describe_mask(inpaint: Inpaint, canvas: Canvas) -> dict[str, str]:
         fields["Masked area padding"] = str(inpaint.padding)
     if canvas.mask is not None and inpaint.fill is not Fill.ORIGINAL:
         fields["Masked content"] = FILLS[inpaint.fill]
-    return fields
+    return fields | _describe_soft(inpaint.soft) if inpaint.soft and canvas.mask is not None else fields
+
+
+def _describe_soft(soft: Soft) -> dict[str, str]:
+    """Every number has a key of its own, which is its name."""
+    numbers = {f"Soft inpainting {name.replace('_', ' ')}": f"{value:g}" for name, value in asdict(soft).items()}
+    return {"Soft inpainting enabled": "True"} | numbers

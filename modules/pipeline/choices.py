@@ -23,7 +23,7 @@ from modules.params import (
 from modules.sampling import GuidanceOptions, SamplerOptions
 
 from .named import Tell
-from .plans import Fill, Inpaint, PromptOptions, Start, Tiles, Variation
+from .plans import Fill, Inpaint, PromptOptions, Soft, Start, Tiles, Variation
 
 AnyRequest = Txt2ImgRequest | Img2ImgRequest
 Number = TypeVar("Number", int, float)
@@ -225,13 +225,25 @@ def _inpaint(request: Img2ImgRequest, settings: Settings) -> Inpaint:
     return Inpaint(
         mask=request.mask,
         blur=(_first(request.mask_blur_x, request.mask_blur), _first(request.mask_blur_y, request.mask_blur)),
-        is_round=request.mask_round,
+        is_round=request.mask_round and not request.soft_inpainting,
         is_inverted=bool(request.inpainting_mask_invert),
         fill=Fill(request.inpainting_fill),
         padding=request.inpaint_full_res_padding if request.inpaint_full_res else None,
         overlays=settings.overlay_inpaint,
         shows_mask=settings.return_mask,
         shows_composite=settings.return_mask_composite,
+        soft=_soft(request) if request.soft_inpainting else None,
+    )
+
+
+def _soft(request: Img2ImgRequest) -> Soft:
+    return Soft(
+        schedule_bias=request.soft_inpainting_schedule_bias,
+        preservation_strength=request.soft_inpainting_preservation_strength,
+        transition_contrast_boost=request.soft_inpainting_transition_contrast_boost,
+        mask_influence=request.soft_inpainting_mask_influence,
+        difference_threshold=request.soft_inpainting_difference_threshold,
+        difference_contrast=request.soft_inpainting_difference_contrast,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from modules.models import require_numbers
-from modules.sampling import Blend
+from modules.sampling import Blend, SoftBlend
 
 from .bench import Bench
 from .canvas import Canvas
@@ -16,7 +16,7 @@ from .concat import blank_channels, concat_channels
 from .encoding import Encode
 from .hires import cut_to_size, enlarge_latents, enlarge_pixels, is_latent
 from .init_latents import init_latents
-from .plans import Hires, Plan
+from .plans import Hires, Inpaint, Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Origin:
     """(B, 4, h, w) of the pictures that it goes on from; None starts from noise alone."""
     concat: torch.Tensor | None = None
     """(B, K, h, w): what an inpainting or instruct-pix2pix model reads behind the latents."""
-    blend: Blend | None = None
+    blend: Blend | SoftBlend | None = None
     """What keeps the part of the pictures that is not to change."""
 
 
@@ -54,8 +54,21 @@ def from_canvases(
         mask_weight=plan.mask_weight,
         **size,
     )
-    blend = None if init.mask is None else Blend(init.latents, init.mask)
+    blend = None if init.mask is None else _blend(init.latents, init.mask, start.inpaint)
     return Origin(noise * start.noise_multiplier, init.latents, concat, blend)
+
+
+def _blend(latents: torch.Tensor, mask: torch.Tensor, inpaint: Inpaint | None) -> Blend | SoftBlend:
+    """What keeps the part of (B, 4, h, w) latents that the mask (B, 1, h, w) leaves out, hard or soft."""
+    if inpaint is None or inpaint.soft is None:
+        return Blend(latents, mask)
+    return SoftBlend(
+        latents,
+        mask,
+        bias=inpaint.soft.schedule_bias,
+        strength=inpaint.soft.preservation_strength,
+        contrast=inpaint.soft.transition_contrast_boost,
+    )
 
 
 @dataclass(frozen=True, eq=False)

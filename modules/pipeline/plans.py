@@ -134,6 +134,18 @@ class Fill(IntEnum):
 
 
 @dataclass(frozen=True)
+class Soft:
+    """How what is made anew and what stays blend into each other: soft inpainting, named as A1111's page does."""
+
+    schedule_bias: float
+    preservation_strength: float
+    transition_contrast_boost: float
+    mask_influence: float
+    difference_threshold: float
+    difference_contrast: float
+
+
+@dataclass(frozen=True)
 class Inpaint:
     """Which part of the picture is made anew, and how it is joined to the rest."""
 
@@ -152,6 +164,8 @@ class Inpaint:
     """Lay the original over what is not made anew."""
     shows_mask: bool
     shows_composite: bool
+    soft: Soft | None = None
+    """None has a hard edge, or the mask's own soft one."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from modules.images import decode_picture
+from modules.sampling import SoftBlend
 
 from .bench import Bench
 from .canvas import Canvas, Finished, describe_start, finish, read_canvas
@@ -20,6 +21,7 @@ from .origins import Enlarging, Origin, from_canvases, from_noise
 from .pictures import to_image, to_pixels
 from .plans import Batch, Hires, Plan, Start, Tiles, Variation
 from .ports import Control, FinishedPicture, Reporter, Resources
+from .softening import softened
 from .walking import Job, Walker
 
 
@@ -102,11 +104,15 @@ class _Making:
 
     def first(self) -> torch.Tensor | None:
         """The only stage, or the first of two: (B, 4, h, w), None where it was stopped before its first step."""
-        stage, wording = self.job.plan.first, self.batch.first
+        plan, stage, wording = self.job.plan, self.job.plan.first, self.batch.first
         self.bench.mount(stage.checkpoint, stage.vae, stage, wording)
         conditionings = self.bench.read(wording, stage)
-        noise = draw_noise(self.job.plan, self.batch, stage, self.bench.model)
-        return self.walker.walk(stage, wording, conditionings, noise, self.origin(noise.first()))
+        noise = draw_noise(plan, self.batch, stage, self.bench.model)
+        origin = self.origin(noise.first())
+        latents = self.walker.walk(stage, wording, conditionings, noise, origin)
+        if latents is not None and isinstance(origin.blend, SoftBlend) and plan.start is not None:
+            self.canvases = softened(self.canvases, origin.blend, latents, plan.start)
+        return latents
 
     def second(self, hires: Hires, latents: torch.Tensor | None) -> torch.Tensor | None:
         """The same steps again from the enlarged pictures: those of the first stage, or one in their place."""

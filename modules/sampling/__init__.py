@@ -1,6 +1,6 @@
 """Noise sources, noise levels, guidance and samplers as functions: what lies between noise and a picture's latents."""
 
-from .blend import Blend
+from .blend import Blend, SoftBlend
 from .context import Context, Predict
 from .course import Course, SigmaCourse, TimestepCourse, ddim_timesteps, plot_course
 from .denoisers import Denoiser, Guided, Perspective, Seen, View
@@ -33,6 +33,7 @@ __all__ = [
     "Scheduled",
     "Seen",
     "SigmaCourse",
+    "SoftBlend",
     "Source",
     "Step",
     "TimestepCourse",

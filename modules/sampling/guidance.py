@@ -10,7 +10,7 @@ import torch
 
 from modules.params import TagbrushError
 
-from .blend import Blend
+from .blend import Blend, SoftBlend
 from .context import Context, Predict
 from .denoisers import Perspective, View
 from .passes import Passes, Scheduled
@@ -86,7 +86,7 @@ class Guidance:
         cfg_scale: float,
         options: GuidanceOptions | None = None,
         *,
-        blend: Blend | None = None,
+        blend: Blend | SoftBlend | None = None,
         handover: Handover | None = None,
     ) -> None:
         self.prompted, self.scale, self.options = prompted, cfg_scale, options or GuidanceOptions()
@@ -128,11 +128,11 @@ class GuidedDenoiser:
             self._take(self._handover.take())
             self._handover = None
         if self._blend is not None and self._perspective.blends_first:
-            x = self._blend(x)
+            x = self._blend(x, at)
         guided, uncond = self._ask(self._current(x.device), x, at, wants_uncond)
         self._calls += 1
         if self._blend is not None and not self._perspective.blends_first:
-            guided = self._blend(guided)
+            guided = self._blend(guided, at)
         return guided, uncond
 
     @property

@@ -64,6 +64,13 @@ def test_sampler_and_seed_are_set_by_always_on_scripts() -> None:
     }
 
 
+def test_soft_inpainting_is_an_always_on_script() -> None:  # U026
+    found = fields("Soft inpainting", True, 1.5, 0.7, 6, 0.2, 1, 3)
+    request = make_request({"task": "img2img", **found})
+    assert request.soft_inpainting and request.soft_inpainting_transition_contrast_boost == 6
+    assert fields("Soft inpainting", False, 1, 0.5, 4, 0, 0.5, 2) == {"soft_inpainting": False}
+
+
 def test_every_argument_of_a_script_is_a_parameter_of_its_tasks_or_says_what_it_is() -> None:
     for script in SCRIPTS:
         for argument in script.arguments:

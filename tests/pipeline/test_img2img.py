@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from modules.catalogue import Entry
 from modules.images import BadPicture
 from modules.models import Model, load
-from modules.params import TagbrushError
+from modules.params import TagbrushError, request_from_infotext
 from modules.pipeline import FinishedPicture, Plan, generate
 from tests.models.small import FAMILIES, write
 
@@ -276,3 +276,41 @@ def test_an_instruct_pix2pix_model_inpaints_too(redraw: Redraw, editing: Model) 
 def test_an_instruct_pix2pix_model_asks_for_a_picture(redraw: Redraw, editing: Model) -> None:
     with pytest.raises(TagbrushError, match=r"instruct-pix2pix.*img2img"):
         redraw(model=editing, task="txt2img")
+
+
+SOFT = {"mask": "mask", "soft_inpainting": True, "mask_blur": 4}
+
+
+@pytest.mark.usefixtures("weights_stay")
+@pytest.mark.parametrize("area", [0, 1])
+def test_soft_inpainting_keeps_what_hardly_changed_and_shows_what_did(redraw: Redraw, area: int) -> None:  # U026
+    fields = {**SOFT, "inpaint_full_res": area, "inpaint_full_res_padding": 8}
+    kept = redraw(soft_inpainting_difference_threshold=8, soft_inpainting_difference_contrast=8, **fields).pictures[0]
+    shown = redraw(soft_inpainting_difference_threshold=0, **fields).pictures[0]
+    hard = redraw(mask="mask", mask_blur=4, inpaint_full_res=area, inpaint_full_res_padding=8).pictures[0]
+    assert kept.image.size == shown.image.size == PICTURE.size
+    away = [float(np.abs(pixels(made.image) - pixels(PICTURE)).mean()) for made in (kept, shown)]
+    assert away[0] < away[1]
+    assert not np.array_equal(pixels(shown.image), pixels(hard.image))
+    assert "Soft inpainting" not in hard.infotext
+
+
+def test_a_text_of_soft_inpainting_asks_for_it_again(redraw: Redraw) -> None:  # I018
+    text = redraw(soft_inpainting_mask_influence=0.25, **SOFT).pictures[0].infotext
+    assert "Soft inpainting enabled: True, Soft inpainting schedule bias: 1" in text
+    pasted = request_from_infotext(text, "img2img").fields
+    assert pasted["soft_inpainting"] is True and pasted["soft_inpainting_mask_influence"] == 0.25
+    assert (
+        request_from_infotext("a\nSteps: 2, Sampler: Euler, CFG scale: 7", "img2img").fields["soft_inpainting"] is False
+    )
+
+
+def test_soft_inpainting_without_a_mask_changes_nothing(redraw: Redraw) -> None:
+    plain, soft = redraw().pictures[0], redraw(soft_inpainting=True).pictures[0]
+    assert np.array_equal(pixels(plain.image), pixels(soft.image)) and plain.infotext == soft.infotext
+
+
+def test_a_batch_of_soft_inpainted_pictures_is_those_of_single_jobs(redraw: Redraw) -> None:
+    together = redraw(seed=5, batch_size=2, init_images=["picture", "other"], **SOFT).pictures
+    alone = [redraw(seed=5 + n, init_images=[name], **SOFT).pictures[0] for n, name in enumerate(("picture", "other"))]
+    assert all(same(one, other) for one, other in zip(together, alone, strict=True))
