@@ -74,10 +74,11 @@ def add_keeping(group: argparse._ArgumentGroup) -> None:
     add("--test-server", action="store_true", help="as A1111's tests start it: no browser, no check of numbers")
 
 
-def frozen_of(arguments: argparse.Namespace, *, listens: bool) -> tuple[Frozen, list[str]]:
-    """What nobody may change, and a line for each name that no option has; limits are the owner's where others come in.
+def frozen_of(arguments: argparse.Namespace, *, is_reached: bool) -> tuple[Frozen, list[str]]:
+    """What nobody may change, and a line for each name that no option has.
 
-    Raises nothing: a start script of A1111's may well name options that do not exist here.
+    Where the server `is_reached` by others, limits are their owner's, who writes them into config.json. Raises nothing:
+    a start script of A1111's may well name options that do not exist here.
     """
     options, no_options = _sorted_out(arguments.freeze_specific_settings, Settings.model_fields)
     known = dict.fromkeys(section_of(option) for option in Settings.model_fields)
@@ -89,7 +90,7 @@ def frozen_of(arguments: argparse.Namespace, *, listens: bool) -> tuple[Frozen, 
         sections=sections,
         options=options,
         folders=arguments.hide_ui_dir_config,
-        limits=listens,
+        limits=is_reached,
     )
     return frozen, notes
 

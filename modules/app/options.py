@@ -113,8 +113,8 @@ def parse_known(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Option
     arguments, unknown = _parser().parse_known_args([*argv, *more])
     level = arguments.loglevel or environ.get("SD_WEBUI_LOG_LEVEL", "").lower()
     host = arguments.server_name or ("0.0.0.0" if arguments.listen else "127.0.0.1")
-    listens = host not in LOOPBACK
-    frozen, unfrozen = frozen_of(arguments, listens=listens)
+    is_reached = host not in LOOPBACK or bool(arguments.trusted_proxy or arguments.allow_host or arguments.subpath)
+    frozen, unfrozen = frozen_of(arguments, is_reached=is_reached)
     data_dir = (arguments.data_dir or ROOT).expanduser().resolve()
     options = Options(
         host=host,

@@ -122,7 +122,9 @@ def test_an_option_that_does_not_exist_here_cannot_be_frozen_and_that_is_told() 
 
 
 def test_whom_the_owner_lets_in_cannot_raise_the_limits() -> None:
-    assert "max_steps" in options("--listen").frozen.reasons
+    behind_proxy = ("--trusted-proxy=127.0.0.1", "--allow-host=pictures.example.com", "--subpath=/pictures")
+    for flag in ("--listen", "--server-name=192.168.1.2", *behind_proxy):
+        assert "max_steps" in options(flag).frozen.reasons
     assert "max_steps" not in options().frozen.reasons
 
 
