@@ -7,13 +7,13 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Header
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
-from modules.jobs import Event, Job, Listener
+from modules.jobs import Event, EventKind, Job, Listener
 
 from .errors import MISSING
 from .examples import SAID
@@ -48,6 +48,16 @@ SENT: dict[int | str, dict[str, Any]] = {
         "description": "The stream.",
         "content": {
             "text/event-stream": {
+                "itemSchema": {
+                    "type": "object",
+                    "required": ["event", "data"],
+                    "properties": {
+                        "event": {"type": "string", "enum": list(get_args(EventKind))},
+                        "data": {"type": "string", "contentMediaType": "application/json"},
+                        "id": {"type": "string", "description": "Of the durable events alone."},
+                        "retry": {"type": "integer", "description": "Milliseconds before connecting again."},
+                    },
+                },
                 "example": "".join(
                     (f"id: {event.id}\n" if event.id else "")
                     + f"event: {event.kind}\ndata: {json.dumps(event.data)}\n\n"

@@ -102,7 +102,7 @@ def submit(
     Follow it with `GET /tagbrush/v1/jobs/{id}/events`.
     """
     check_job(services, request)
-    job = services.jobs.submit(request, key=idempotency_key)
+    job = services.jobs.submit(request, key=idempotency_key or None)
     response.headers["Location"] = f"/tagbrush/v1/jobs/{job.id}"
     return job
 

@@ -108,12 +108,17 @@ def _complete(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_nulls(made: Mapping[str, Any], route: APIRoute) -> None:
-    """Show the examples of the route's answers as they were declared: FastAPI leaves out what is null in them."""
+    """Show the examples of the route's answers as they were declared: FastAPI leaves out what is null in them.
+
+    A stream's items too: it takes a stream for one string.
+    """
     for method in route.methods:
         answers = made["paths"][route.path_format][method.lower()]["responses"]
         for status, declared in route.responses.items():
             for kind, media in declared.get("content", {}).items():
-                if "example" in media:
+                if "itemSchema" in media:
+                    answers[str(status)]["content"][kind] = media
+                elif "example" in media:
                     answers[str(status)]["content"][kind]["example"] = media["example"]
 
 

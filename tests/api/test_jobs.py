@@ -82,6 +82,12 @@ def test_the_same_key_gives_the_same_job(client: TestClient) -> None:
     assert other.status_code == 422
 
 
+def test_an_empty_key_is_none(client: TestClient) -> None:
+    request = {"task": "txt2img", "prompt": "a cat"}
+    first, second = (client.post(JOBS, json=request, headers={"Idempotency-Key": ""}).json() for _ in range(2))
+    assert first["id"] != second["id"]
+
+
 def test_jobs_are_listed_newest_first(client: TestClient) -> None:
     ids = [finished(client, submit(client))["id"] for _ in range(3)]
     assert [job["id"] for job in client.get(JOBS, params={"limit": 2}).json()] == [ids[2], ids[1]]
