@@ -20,8 +20,8 @@ from .security import Hosts
 ADDED_BY_PROXIES = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"x-gradio-server")
 """How the names begin of headers that say where a request came from; the last is gradio's own kind."""
 
-OURS = ("/tagbrush/v1/", "/tagbrush/assets/", "/tagbrush/docs/")
-"""Paths that are whole as they stand, even where `--subpath` is /tagbrush."""
+OURS = ("/tagbrush/v1/", "/tagbrush/docs/", "/tagbrush/assets/javascript/", "/tagbrush/assets/css/")
+"""Paths that are whole as they stand, even where `--subpath` is /tagbrush: gradio's assets are there too, then."""
 
 
 @dataclass(frozen=True)
