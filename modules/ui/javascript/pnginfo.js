@@ -4,6 +4,7 @@ import { readPicture } from "./api.js";
 import { make, Mounted } from "./element.js";
 import { useText } from "./handover.js";
 import { sendToInpaint } from "./inpaint.js";
+import { textArea } from "./prompts.js";
 import { tell } from "./toasts.js";
 
 const HINT = "Drop a picture here, or open a file, to see how it was made.";
@@ -26,8 +27,8 @@ class PngInfo extends Mounted {
     this.actions = make(
       "div",
       { class: "tb-actions is-idle" },
-      this.sender("txt2img", "To txt2img", () => this.use("txt2img")),
-      this.sender("img2img", "To img2img", () => this.use("img2img")),
+      this.sender("txt2img", "To txt2img", () => tell(this.use("txt2img"))),
+      this.sender("img2img", "To img2img", () => tell(this.use("img2img"))),
       this.sender("inpaint", "To inpaint", () => sendToInpaint({ url: this.picture.src })),
     );
     this.append(make("div", { class: "tb-body" }, make("div", {}, this.file, this.stage), make("div", { class: "tb-panel" }, this.actions, this.text, this.notices, this.items)));
@@ -58,8 +59,10 @@ class PngInfo extends Mounted {
   }
 
   /** @param {string} task */
-  use(task) {
+  async use(task) {
     document.getElementById(`tab_${task}-button`)?.click();
+    // A tab that is shown for the first time is filled only now.
+    for (let tries = 0; tries < 100 && !textArea(task, "prompt"); tries += 1) await new Promise((go) => setTimeout(go, 20));
     if (this.infotext) useText(task, this.infotext);
   }
 }
