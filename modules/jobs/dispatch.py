@@ -134,7 +134,7 @@ class Dispatcher:
         if running is None:
             return
         job, part = running.job, running.parts[slot.number]
-        running.made |= self._ledger.adopt(job.id, running.numbers(part))
+        running.note(self._ledger.adopt(job.id, running.numbers(part)))
         if not running.is_stopping and part.share.attempt >= self._patience.attempts:
             running.fail(Outcome(JobState.FAILED, explain_failure(exit, part.share.attempt), "worker"))
             self._interrupt(running)

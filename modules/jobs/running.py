@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .messages import Input, Run, StepDone
 from .schema import ErrorKind, Job, JobState, Progress
-from .shares import Share, numbers, owed
+from .shares import Numbering, Share, owed
 from .worker import Exit
 
 
@@ -43,8 +44,9 @@ class Running:
     job: Job
     waiting: list[Share]
     """Shares that no worker has, in the order in which they shall be made."""
-    made: set[int]
-    """The numbers of the pictures that are recorded."""
+    numbering: Numbering
+    made: set[int] = field(default_factory=set)
+    """The numbers of what is recorded; see `note`."""
     inputs: tuple[Input, ...] = ()
     """The pictures that the request names."""
     parts: dict[int, Part] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Running:
     preview: bytes | None = None
     _failure: Outcome | None = None
     _was_cut: bool = False
+    _pictures_made: int = 0
     _batches: int = 0
     _finished: int = 0
     """Of the batches that were owed at the start."""
@@ -64,8 +67,15 @@ class Running:
     def of(cls, job: Job) -> Running:
         """The job as it is started, with what it still owes."""
         share = owed(job)
-        made = {picture.index for picture in job.pictures}
-        return cls(job, [share], made, _batches=len(share.batches))
+        running = cls(job, [share], Numbering.of(job), _batches=len(share.batches))
+        running.note(picture.index for picture in job.pictures)
+        return running
+
+    def note(self, numbers: Iterable[int]) -> None:
+        """What has these numbers is recorded."""
+        new = set(numbers) - self.made
+        self.made |= new
+        self._pictures_made += sum(number < self.numbering.pictures for number in new)
 
     @property
     def is_stopping(self) -> bool:
@@ -93,7 +103,7 @@ class Running:
 
     def numbers(self, part: Part) -> frozenset[int] | None:
         """The numbers of all that the part is to bring; None where that is whatever the job brings."""
-        return None if part.is_whole else numbers(self.job, part.share.pictures)
+        return None if part.is_whole else self.numbering.with_besides(part.share.pictures)
 
     def finish(self, worker: int, *, was_cut: bool) -> None:
         """The worker is through with its part; `was_cut` if it left out some of it because it was asked to."""
@@ -171,7 +181,7 @@ class Running:
             update={
                 "batch": min(int(done * self._batches), max(self._batches - 1, 0)),
                 "batches": self._batches,
-                "images_done": sum(number < said.images for number in self.made),
+                "images_done": self._pictures_made,
             }
         )
 

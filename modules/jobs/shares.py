@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from modules.params import batches, shown_beside
+from modules.params import batches, made_together, shown_beside
 
 from .schema import Job
 
@@ -39,15 +39,25 @@ class Share:
         return replace(self, batches=self.batches[:count]), replace(self, batches=self.batches[count:])
 
 
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """How what a job brings is numbered: so many pictures, and then what is shown beside each, so much of it."""
+
+    pictures: int
+    each: int
+
+    @classmethod
+    def of(cls, job: Job) -> Numbering:
+        return cls(made_together(job.request) * job.request.n_iter, shown_beside(job.request, job.settings))
+
+    def with_besides(self, pictures: Collection[int]) -> frozenset[int]:
+        """The numbers of these pictures and of all that is shown beside them."""
+        besides = (self.pictures + self.each * picture + beside for picture in pictures for beside in range(self.each))
+        return frozenset(pictures).union(besides)
+
+
 def owed(job: Job) -> Share:
     """The batches of the job that lack a picture, or something that is to be shown beside one."""
-    made = {picture.index for picture in job.pictures}
-    lacking = tuple(batch for batch in batches(job.request) if not numbers(job, batch) <= made)
+    made, numbering = {picture.index for picture in job.pictures}, Numbering.of(job)
+    lacking = tuple(batch for batch in batches(job.request) if not made.issuperset(numbering.with_besides(batch)))
     return Share(lacking, max(job.attempts, 1))
-
-
-def numbers(job: Job, pictures: Collection[int]) -> frozenset[int]:
-    """The numbers of these pictures and of all that is shown beside them."""
-    total = sum(map(len, batches(job.request)))
-    each = shown_beside(job.request, job.settings)
-    return frozenset(pictures) | {total + each * picture + beside for picture in pictures for beside in range(each)}

@@ -279,7 +279,7 @@ class Supervisor:
     def _(self, message: PictureSaved, slot: Slot) -> None:
         if running := self._job_of(slot, message.job_id):
             self._ledger.record(Picture(**message.model_dump()))
-            running.made.add(message.index)
+            running.note([message.index])
 
     @_on.register
     def _(self, message: Notice, slot: Slot) -> None:

@@ -54,7 +54,8 @@ def test_progress_joins_the_parts_and_never_goes_back() -> None:
     assert [progress.progress for progress in shares] == pytest.approx([0, 0.25, 0.375, 0.5])
     assert [progress.step for progress in shares] == [0, 0, 2, 4]
     assert {progress.batches for progress in shares} == {4}
-    job.made |= {0, 1}
+    job.note([0, 1, 8])
+    job.note([1])
     job.finish(0, was_cut=False)
     job.take(0, workers=2)
     later = job.hear(0, said(0))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from modules.jobs import Job, JobState, Picture
-from modules.jobs.shares import Share, numbers, owed
+from modules.jobs.shares import Numbering, Share, owed
 from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest
 
 
@@ -69,8 +70,16 @@ def test_a_batch_whose_mask_is_missing_is_owed() -> None:
 
 def test_the_numbers_of_a_part_are_those_of_its_pictures_and_their_masks() -> None:
     request = Img2ImgRequest(init_images=("a",), mask="b", n_iter=3)
-    assert numbers(job_with(request, return_mask=True, return_mask_composite=True), [1]) == {1, 5, 6}
-    assert numbers(job_with(request), [1, 2]) == {1, 2}
+    both = job_with(request, return_mask=True, return_mask_composite=True)
+    assert Numbering.of(both).with_besides([1]) == {1, 5, 6}
+    assert Numbering.of(job_with(request)).with_besides([1, 2]) == {1, 2}
+
+
+def test_a_job_of_very_many_batches_is_divided_at_once() -> None:
+    job = job_with(Img2ImgRequest(init_images=("a",), mask="b", n_iter=10_000), return_mask=True)
+    began = time.process_time()
+    assert len(owed(job).batches) == 10_000
+    assert time.process_time() - began < 0.5
 
 
 def test_a_share_made_again_is_counted() -> None:
