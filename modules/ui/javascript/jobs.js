@@ -39,10 +39,10 @@ export function onChange(listener, signal) {
 /** Stop the running job of a task, and forget the waiting ones. @param {string} task */
 export const interrupt = (task) => Promise.all(activeJobs(task).map((job) => post(`/jobs/${job.id}/interrupt`)));
 
-/** Go on with the next batch of the running job. @param {string} task */
+/** Go on with the next batch of the job that is shown, if it runs; with several workers others may run too. @param {string} task */
 export async function skip(task) {
-  const running = activeJobs(task).find((job) => job.state === "running");
-  if (running) await post(`/jobs/${running.id}/skip`);
+  const shown = shownJob(task);
+  if (shown?.state === "running") await post(`/jobs/${shown.id}/skip`);
 }
 
 /** @param {string} task */
