@@ -34,6 +34,11 @@ ALWAYS: Mapping[int, tuple[str, str, str]] = MappingProxyType(
             "Forbidden",
             'A page of "https://example.org" may not use this server.',
         ),
+        429: (
+            "Too many wrong passwords from this address: try again after the seconds of Retry-After.",
+            "TooManyAttempts",
+            "Too many wrong passwords for this name. Wait a few seconds, then try again.",
+        ),
         500: (
             "A fault of Tagbrush, or a job that failed.",
             "JobFailed",
@@ -55,10 +60,11 @@ WITH_BODY: Mapping[int, tuple[str, str, str]] = MappingProxyType(
             "UnknownName",
             'Sampler "Eular a" is unknown. Did you mean "Euler a"?',
         ),
+        408: ("The body came too slowly.", "TooSlow", "Nothing of the body came for 30 seconds. Send it again."),
         413: (
             "The body is larger than may be sent.",
-            "HTTPException",
-            "The picture is larger than 64 MB. Save it smaller.",
+            "TooLarge",
+            "More than 64 MB are not taken here. Send less.",
         ),
         422: (
             "A value that cannot be used, with its limits.",

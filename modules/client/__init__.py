@@ -25,8 +25,8 @@ itself where a connection breaks:
             print((await client.wait(job)).pictures[0].infotext)
 
 A job is put into the queue once, however often a broken connection makes the client ask. Errors are `ClientError`s in
-the server's words: `WrongRequest`, `NotFound`, `LoginNeeded`, other `Refused`, `JobFailed`, `TookTooLong`,
-`Unreachable`.
+the server's words: `WrongRequest`, `NotFound`, `LoginNeeded`, `TooManyAttempts`, other `Refused`, `JobFailed`,
+`TookTooLong`, `Unreachable`.
 """
 
 from .answers import (
@@ -49,7 +49,17 @@ from .answers import (
 from .asynchronous import AsyncClient
 from .blocking import Client
 from .calls import PictureSource
-from .errors import ClientError, JobFailed, LoginNeeded, NotFound, Refused, TookTooLong, Unreachable, WrongRequest
+from .errors import (
+    ClientError,
+    JobFailed,
+    LoginNeeded,
+    NotFound,
+    Refused,
+    TookTooLong,
+    TooManyAttempts,
+    Unreachable,
+    WrongRequest,
+)
 
 __all__ = [
     "AsyncClient",
@@ -74,6 +84,7 @@ __all__ = [
     "Survey",
     "Surveys",
     "Text",
+    "TooManyAttempts",
     "TookTooLong",
     "Unreachable",
     "Worker",

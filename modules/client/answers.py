@@ -149,17 +149,21 @@ class Text(Answer):
 
 
 class Worker(Answer):
-    """What a worker is doing: starting, ready, busy or dead."""
+    """What a worker is doing, and for which job: starting, ready, busy or dead."""
 
     state: str
     device: str = ""
     message: str = ""
+    job_id: str | None = None
 
 
 class Status(Answer):
+    """How the server stands; `worker` is all of `workers` in one."""
+
     version: str
     ui: str
     worker: Worker
+    workers: tuple[Worker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,10 @@ class NotFound(Refused):
     """What was asked for by its id is not there (404)."""
 
 
+class TooManyAttempts(Refused):
+    """Too many wrong passwords; the server's words say when to try again (429)."""
+
+
 class WrongRequest(Refused):
     """A name or a value that the server cannot use (400, 413 and 422)."""
 
@@ -48,6 +52,7 @@ class TookTooLong(ClientError):
 KINDS: tuple[tuple[tuple[int, ...], type[Refused]], ...] = (
     ((401,), LoginNeeded),
     ((404,), NotFound),
+    ((429,), TooManyAttempts),
     ((400, 413, 422), WrongRequest),
 )
 

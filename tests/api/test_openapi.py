@@ -51,8 +51,8 @@ def test_every_route_says_what_it_does_and_how_it_fails(method: str, path: str) 
     told = operation(method, path)
     assert told["summary"] and told["tags"]
     failures = {status: answer for status, answer in told["responses"].items() if int(status) >= 400}
-    assert {"401", "403", "500", "503"} <= failures.keys()
-    assert {"400", "413", "422"} <= failures.keys() or "requestBody" not in told
+    assert {"401", "403", "429", "500", "503"} <= failures.keys()
+    assert {"400", "408", "413", "422"} <= failures.keys() or "requestBody" not in told
     for status, answer in failures.items():
         media = answer["content"]["application/json"]
         assert media["schema"] == {"$ref": "#/components/schemas/ErrorBody"}, status
