@@ -5,7 +5,7 @@ from .counts import batches, made_together, shown_beside
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .extras import SCALE_BY, SCALE_MODES, SCALE_TO, Extras
-from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES, SCRIPTS_IMG2IMG, SD_UPSCALE, SdUpscale
+from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES, SCRIPTS_IMG2IMG, SD_UPSCALE, SdUpscale, SoftInpainting
 from .imported import ImportedDefaults, ImportedOptions, read_config, read_ui_config
 from .infotext import Infotext, format_infotext, listed_name, parse_infotext, quote, split_sizes, unquote
 from .limits import TooMuch, check_limits, check_pixels
@@ -82,6 +82,7 @@ __all__ = [
     "Script",
     "SdUpscale",
     "Settings",
+    "SoftInpainting",
     "TagbrushError",
     "TooMuch",
     "Txt2ImgRequest",

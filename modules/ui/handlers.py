@@ -168,6 +168,7 @@ class Handlers:
         except (TagbrushError, OSError) as error:
             return None, {}, f"The picture cannot be read any more: {error}"
         fields = dict(request_from_infotext(picture.infotext, "img2img").fields)
+        fields.pop("script", None)  # an enlarged picture is sent on for something else
         if not self.jobs.settings().send_seed:
             fields.pop("seed", None)
         return image, fields, ""

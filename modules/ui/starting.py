@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from modules.params import SoftInpainting, parameters
+
 from .controls import element_id
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ def draw_inpainting(form: Form) -> None:
         for name in INPAINTING:
             form.add(name)
         form.add("mask_round", label="Hard edge: each latent is inside or outside")
+        with gr.Accordion("Soft inpainting", open=False, elem_id="soft_inpainting"):
+            for name, parameter in parameters(SoftInpainting).items():
+                form.add(name, info=parameter.help)
 
 
 def with_painting(form: Form) -> str:

@@ -74,3 +74,15 @@ def test_a_text_with_sd_upscale_in_it_opens_the_scripts_controls(page: Page) -> 
     expect(page.locator("#img2img_sd_upscale_upscaler input")).to_have_value("Nearest")
     choose(page, "None")
     expect(page.locator("#script_sd_upscale")).to_be_hidden()
+
+
+def test_a_text_of_soft_inpainting_turns_it_on(page: Page) -> None:  # U026
+    page.click("#tab_img2img-button")
+    text = "a cat\nSteps: 5, Sampler: Euler, CFG scale: 3, Mask blur: 16, Soft inpainting enabled: True, "
+    page.fill("#img2img_prompt textarea", text + "Soft inpainting difference threshold: 1.25")
+    page.click("#img2img_paste")
+    page.locator("#inpaint_controls").get_by_text("Inpainting", exact=True).click()
+    page.locator("#soft_inpainting").get_by_text("Soft inpainting", exact=True).first.click()
+    expect(page.locator("#img2img_soft_inpainting input")).to_be_checked()
+    box = page.locator("#img2img_soft_inpainting_difference_threshold input[type=number]")
+    expect(box).to_have_value("1.25")
