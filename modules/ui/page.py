@@ -36,12 +36,17 @@ BRAND = '<span class="tb-brand"><img src="tagbrush/assets/css/brush.svg" alt="" 
 TYPED = """() => ['txt2img.prompt', 'txt2img.negative', 'img2img.prompt', 'img2img.negative']
     .map((box) => sessionStorage.getItem(`tagbrush.${box}`) ?? '')"""
 SAY = "(text) => { if (text) window.tagbrush.say(text); }"
+SESSIONS = 64
+"""Page loads whose state gradio keeps; each takes 0.3 MB, of the controls' settings, and ends only by this number. An
+older page that is still open loses nothing but which checkpoint its size and guidance followed."""
+
 HIDDEN = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def mount(app: FastAPI, jobs: Jobs, catalogue: Catalogue, styles: StyleFiles, path: str = "/") -> gr.Blocks:
     """The page, mounted on `app` at `path`."""
     blocks = build(jobs, catalogue, styles)
+    blocks.state_session_capacity = SESSIONS
     gr.mount_gradio_app(
         app,
         blocks,
