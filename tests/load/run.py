@@ -55,7 +55,7 @@ async def drive(server: Server, plan: Plan, harm: Harm | None = None) -> Outcome
     ledger = Ledger()
     outcome = Outcome(ledger)
     await server.start()
-    await server.wait_for_worker()
+    await server.wait_until_ready()
     began = time.monotonic()
     until = began + plan.seconds
     probe = Probe(server.url)

@@ -68,15 +68,16 @@ class Server:
                 await asyncio.sleep(0.1)
         raise ServerFailed(f"The server does not answer. It printed last:\n{self.printed()}")
 
-    async def wait_for_worker(self) -> None:
-        """Wait until it can make pictures. Raises ServerFailed."""
+    async def wait_until_ready(self) -> None:
+        """Wait until the page, if it has one, can be opened and the worker makes pictures. Raises ServerFailed."""
         deadline = time.monotonic() + LONGEST_START
         async with httpx.AsyncClient(base_url=self.url) as http:
             while time.monotonic() < deadline:
-                if (await http.get("/tagbrush/v1/status")).json()["worker"]["state"] in ("ready", "busy"):
+                status = (await http.get("/tagbrush/v1/status")).json()
+                if status["ui"] in ("ready", "off") and status["worker"]["state"] in ("ready", "busy"):
                     return
                 await asyncio.sleep(0.2)
-        raise ServerFailed(f"The worker does not become ready. The server printed last:\n{self.printed()}")
+        raise ServerFailed(f"Page or worker do not become ready. The server printed last:\n{self.printed()}")
 
     def printed(self) -> str:
         """The end of what the server printed."""
