@@ -171,7 +171,7 @@ NO_PICTURES = {
 def test_an_input_that_is_no_picture_is_refused(shared: Program, name: str) -> None:
     answer = shared.post("/sdapi/v1/img2img", prompt="a cat", init_images=[NO_PICTURES[name]], **SMALL)
     assert answer.status_code == 422, answer.text[:500]
-    assert answer.json()["error"] == "BadPicture"
+    assert answer.json()["error"] == ("NotFetched" if name == "an address" else "BadPicture")
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", bomb(), png((256, 256))[:20_000]])
@@ -189,7 +189,8 @@ def test_an_upload_that_is_no_picture_is_refused(shared: Program, data: bytes) -
         ({"init_images": [base64_of(png())] * 2}, 422, "Set the batch size to 2"),
         ({"init_images": [base64_of(png())], "denoising_strength": 2}, 422, "denoising_strength is 2"),
         ({"init_images": [base64_of(png())], "mask": "aGVsbG8="}, 422, "no picture"),
-        ({"init_images": [base64_of(png())], "script_name": "SD upscale"}, 422, "not installed"),
+        ({"init_images": [base64_of(png())], "script_name": "SD upscale"}, 422, "Make the overlap smaller"),
+        ({"init_images": [base64_of(png())], "script_name": "nosuch"}, 422, "not installed"),
     ],
 )
 def test_an_img2img_that_makes_no_sense_is_refused(
