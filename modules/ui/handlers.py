@@ -117,7 +117,10 @@ class Handlers:
         entry = self.catalogue.find_checkpoint(name)
         if entry is None:
             return str(UnknownName("Checkpoint", name, self.checkpoints()))
-        self.jobs.change_settings({"sd_model_checkpoint": entry.relative})
+        try:
+            self.jobs.change_settings({"sd_model_checkpoint": entry.relative})
+        except BadRequest as error:  # the owner has frozen it
+            return str(error)
         return ""
 
     def pasted(self, task: str, text: str) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -17,7 +17,8 @@ from PIL import Image
 from modules.catalogue import Catalogue, Entry, Folders, StyleFiles
 from modules.catalogue.entries import Facts
 from modules.images import MAX_BYTES
-from modules.params import DEFAULT_CFG, Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
+from modules.jobs import EventBus, Jobs, JobStore, Supervisor
+from modules.params import DEFAULT_CFG, Frozen, Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
 from modules.ui.controls import control, element_id
 from modules.ui.handlers import Handlers, Native
 from modules.ui.page import build, mount
@@ -111,6 +112,23 @@ def test_settings_as_they_are_make_no_override(handlers: Handlers, jobs: FakeJob
 def test_a_value_out_of_its_limits_comes_back_in_words(handlers: Handlers, jobs: FakeJobs) -> None:
     assert "steps is 0" in handlers.submit("txt2img", {"steps": 0}, {}, {})
     assert not jobs.submitted
+
+
+def test_a_job_beyond_a_limit_and_a_frozen_option_come_back_in_words(tmp_path: Path) -> None:
+    """The page asks the queue that the API asks, which has the one check of both."""
+    store = JobStore(None)
+    bus = EventBus(store.events_after)
+    store.announce = bus.publish
+    queue = Jobs(store, bus, Supervisor(store, bus, ()), frozen=Frozen.of(sections=["sd"]))
+    handlers = Handlers(queue, FakeCatalogue(tmp_path), StyleFiles(()))
+    for fields in ({"steps": 6000}, {"width": 8192, "height": 8192}, {"n_iter": 9000}):
+        said = handlers.submit("txt2img", {"prompt": "a cat", **fields}, {}, {})
+        assert "is more than this server makes: max_" in said
+    assert "it is frozen" in handlers.submit("txt2img", {"prompt": "a cat"}, {"CLIP_stop_at_last_layers": 2}, {})
+    assert "it is frozen" in handlers.choose_checkpoint("small")
+    assert handlers.submit("txt2img", {"prompt": "a cat"}, {"CLIP_stop_at_last_layers": 1}, {}) == ""
+    assert len(queue.list()) == 1
+    queue.close()
 
 
 def test_img2img_stores_its_picture_first(handlers: Handlers, jobs: FakeJobs, tmp_path: Path) -> None:
