@@ -82,10 +82,14 @@ class Checkpoints:
         self._kept.clear()
         free_memory(self._device)
 
-    def _load(self, checkpoint: Entry, vae: Entry | None) -> Model:
-        while len(self._kept) >= max(self.limit, 1):
+    def keep(self, most: int) -> None:
+        """Keep at most so many, those used last."""
+        while len(self._kept) > most:
             self._kept.popitem(last=False)
             free_memory(self._device)
+
+    def _load(self, checkpoint: Entry, vae: Entry | None) -> Model:
+        self.keep(max(self.limit, 1) - 1)
         wanted = self._precision
         return load(
             checkpoint.path,

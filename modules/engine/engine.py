@@ -64,6 +64,12 @@ class Engine:
         self.conditionings.clear()
         self._checkpoints.clear()
 
+    def _make_room(self) -> None:
+        """Forget what can be had again, and every model but the one in use."""
+        self.networks.clear()
+        self.conditionings.clear()
+        self._checkpoints.keep(1)
+
     def live(self) -> None:
         """Do what the server says, for as long as there is one."""
         self._pipes.send(Ready(device=describe(self.device)))
@@ -76,6 +82,8 @@ class Engine:
             self._do(message)
         except Exception as error:
             self._fail(message, error)
+            if memory.is_out_of_memory(error):
+                self._make_room()
             memory.let_go(error, self.device)
 
     def _do(self, message: Message) -> None:

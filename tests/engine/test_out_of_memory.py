@@ -119,6 +119,19 @@ def test_wherever_memory_runs_out_the_job_fails_with_figures_and_the_next_pictur
     assert [done.job_id for done in ear.heard(Done)] == ["before", "after"]
 
 
+def test_what_is_kept_for_later_makes_room(engine: Engine, ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+    # R005
+    engine.obey(job("before"))
+    model = model_of(engine)
+    assert engine.networks.nbytes > 0
+    assert engine.conditionings.nbytes(model) > 0
+    with monkeypatch.context() as patch:
+        in_forward("unet", 0)(patch, model, ERRORS[0])
+        engine.obey(job("short"))
+    assert engine.networks.nbytes == engine.conditionings.nbytes(model) == 0
+    assert model_of(engine) is model
+
+
 def test_a_checkpoint_that_does_not_fit_fails_its_job_and_is_loaded_for_the_next(
     engine: Engine, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
