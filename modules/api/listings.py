@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
@@ -172,9 +174,11 @@ def schedulers() -> list[ScheduleItem]:
 
 @router.get("/loras", summary="LoRA files")
 def loras(services: Bound) -> list[LoraItem]:
+    entries = services.catalogue.entries("lora")
+    aliases = _aliases(entries)
     return [
-        LoraItem(name=entry.name, alias=_alias(services, entry), path=str(entry.path), metadata=_metadata(entry))
-        for entry in services.catalogue.entries("lora")
+        LoraItem(name=entry.name, alias=alias, path=str(entry.path), metadata=_metadata(entry))
+        for entry, alias in zip(entries, aliases, strict=True)
     ]
 
 
@@ -327,10 +331,17 @@ def _model(entry: Entry) -> ModelItem:
     )
 
 
-def _alias(services: Services, entry: Entry) -> str:
-    """The name that a LoRA's file gives itself, where that means this file; else what a tag says for it."""
-    alias = entry.metadata.get("ss_output_name", "")
-    return alias if alias and services.catalogue.matches("lora", alias)[:1] == (entry,) else entry.insert
+def _aliases(entries: Sequence[Entry]) -> list[str]:
+    """The name that each file gives itself, where no other file has it (P055); else what a tag says for the file."""
+    own = [entry.metadata.get("ss_output_name", "") for entry in entries]
+    claimed = Counter(own)
+    owners = {entry.name: entry for entry in entries}
+    return [
+        alias
+        if alias.casefold() not in ("", "none") and claimed[alias] == 1 and owners.get(alias, entry) is entry
+        else entry.insert
+        for entry, alias in zip(entries, own, strict=True)
+    ]
 
 
 def _metadata(entry: Entry) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from modules.api import Services
 from modules.api.compat.translate import NO_FACES
@@ -345,3 +346,18 @@ def test_an_infotext_chooses_the_model_only_where_the_options_allow_it(  # A007,
     client.post("/sdapi/v1/options", json={"disable_weights_auto_swap": False})
     generate(client, infotext=text)
     assert services.jobs.list(1)[0].request.override_settings["sd_model_checkpoint"].startswith("tiny_sd1")
+
+
+def test_a_lora_is_told_with_the_name_that_its_file_gives_itself_unless_two_have_it(  # P055, A011
+    client: TestClient, folders: Folders, services: Services
+) -> None:
+    folder = folders.of("lora")[0]
+    tensors = load_file(folder / "lin.safetensors")
+    tags = {"ss_tag_frequency": '{"1_cat": {"cat": 3}}'}
+    for name, own in {"one": "mine", "two": "ours", "three": "ours", "four": "lin", "five": "None"}.items():
+        save_file(tensors, folder / f"{name}.safetensors", {"ss_output_name": own, **tags})
+    services.catalogue.refresh("lora")
+    loras = {item["name"]: item for item in client.get("/sdapi/v1/loras").json()}
+    aliases = {name: loras[name]["alias"] for name in ("one", "two", "three", "four", "five", "lin")}
+    assert aliases == {"one": "mine", "two": "two", "three": "three", "four": "four", "five": "five", "lin": "lin_alias"}
+    assert loras["one"]["metadata"]["ss_tag_frequency"] == {"1_cat": {"cat": 3}}
