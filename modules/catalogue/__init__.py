@@ -18,7 +18,7 @@ from .families import (
 )
 from .fitting import misfit
 from .folders import Folders
-from .headers import Header, read_header
+from .headers import Header, is_safetensors, read_header
 from .made_for import a_model, called, family_of_metadata, family_of_names, family_of_widths, is_tried_on
 from .pickles import UnsafePickle, check_pickle, read_stubs
 from .picture_embeddings import IMAGE_SUFFIXES, NoEmbedding, read_picture_embedding
@@ -61,6 +61,7 @@ __all__ = [
     "family_of_metadata",
     "family_of_names",
     "family_of_widths",
+    "is_safetensors",
     "is_tried_on",
     "misfit",
     "mistaken_for",

@@ -13,7 +13,7 @@ from modules.params import BadFile
 from .averages import averages_as_weights
 from .entries import Facts, Kind
 from .families import CLIP_G, CLIP_L, FAMILY_OF_WIDTH, UNET, Family, architecture, mistaken_for, usable_size
-from .headers import read_header
+from .headers import is_safetensors, read_header
 from .made_for import family_of_metadata, family_of_names, family_of_widths
 from .model_folder import examine_folder
 from .pickles import read_stubs
@@ -57,14 +57,14 @@ def examine(kind: Kind, path: Path) -> Facts:
 
 def full_metadata(path: Path) -> dict[str, str]:
     """Everything a .safetensors file says of itself, but for its pictures; nothing for other files."""
-    if path.suffix.lower() != ".safetensors":
+    if not is_safetensors(path):
         return {}
     return {key: value for key, value in read_header(path).metadata.items() if key not in COVERS}
 
 
 def _contents(path: Path) -> tuple[Tensors, Mapping[str, str], Any]:
     """Named tensors, metadata, and for a PyTorch file the whole object."""
-    if path.suffix.lower() == ".safetensors":
+    if is_safetensors(path):
         header = read_header(path)
         return header.tensors, header.metadata, None
     contents = read_stubs(path)

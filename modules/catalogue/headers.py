@@ -20,6 +20,27 @@ MAX_LENGTH = 2**63
 """Of a tensor's side: the first that no program can count to."""
 
 
+SUFFIXES = frozenset({".safetensors", ".sft"})
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the file is read as .safetensors, rather than by the unpickler that trusts nothing.
+
+    Its content decides, whatever it is called; its name only where the content is neither, to say what is damaged.
+    """
+    named = path.suffix.lower() in SUFFIXES
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        size = path.stat().st_size
+    except OSError:
+        return named
+    if start[8:] == b"{":
+        return named or 2 <= int.from_bytes(start[:8], "little") <= min(MAX_HEADER_BYTES, size - 8)
+    is_pickled = start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"))
+    return named and not is_pickled
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a .safetensors file says of itself; `data_start` is where the weights begin."""

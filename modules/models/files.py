@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from modules.catalogue import TensorStub, check_pickle, read_header, read_stubs
+from modules.catalogue import TensorStub, check_pickle, is_safetensors, read_header, read_stubs
 from modules.models.archive import read_archive
 from modules.models.mapped import DTYPES, MappedFile
 from modules.params import BadFile
@@ -61,7 +61,7 @@ def read_weights(path: Path) -> Weights:
     """
     if not path.is_file():
         raise BadFile(path, f"does not exist in {path.parent}. Refresh the list of models.")
-    if path.suffix.lower() in {".safetensors", ".sft"}:
+    if is_safetensors(path):
         return _read_safetensors(path)
     if zipfile.is_zipfile(path):
         stubs = _named(path, read_stubs(path), TensorStub)
@@ -74,8 +74,10 @@ def read_pickled(path: Path) -> Any:
     """The object that `torch.save` wrote: containers, numbers and tensors, nothing that runs. Raises BadFile."""
     check_pickle(path)
     try:
-        with _harmless_classes():
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        # torch.load goes by the name where it is given one
+        mapped = path.suffix.lower() != ".safetensors" and zipfile.is_zipfile(path)
+        with _harmless_classes(), path.open("rb") as file:
+            return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
     except _TORN as error:
         raise BadFile(path, f"is damaged or no weights file ({_first_line(error)}). Download it again.") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modules.catalogue import CLIP_G, CLIP_L, FAMILY_OF_WIDTH, IMAGE_SUFFIXES
+from modules.catalogue import CLIP_G, CLIP_L, FAMILY_OF_WIDTH, IMAGE_SUFFIXES, is_safetensors
 from modules.models import Model, bare, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
 from modules.networks.image_embedding import read_image
@@ -79,7 +79,7 @@ def bundled_embeddings(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple
 
 
 def _read(path: Path) -> Any:
-    if path.suffix.lower() == ".safetensors":
+    if is_safetensors(path):
         return dict(read_weights(path).tensors)
     return read_pickled(path)
 

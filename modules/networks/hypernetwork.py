@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from modules.catalogue import family_of_widths
+from modules.catalogue import family_of_widths, is_safetensors
 from modules.models import ContextPatch, Model, Pass, Weights, bare, read_pickled, read_weights
 from modules.networks.errors import NetworkMisfit
 from modules.networks.tensors import Identity, identity, owned
@@ -124,7 +124,7 @@ class Hypernetwork:
 def load_hypernetwork(path: Path) -> Hypernetwork:
     """The hypernetwork in a `.pt` or `.safetensors` file of A1111's layout, whatever its structure. Raises BadFile."""
     file = identity(path)
-    content = _unfolded(read_weights(path)) if path.suffix.lower() == ".safetensors" else read_pickled(path)
+    content = _unfolded(read_weights(path)) if is_safetensors(path) else read_pickled(path)
     widths = [key for key in content if type(key) is int] if isinstance(content, Mapping) else []
     if not widths:
         raise BadFile(path, "is no hypernetwork: it has no modules by width. Check what kind of file it is.")
