@@ -183,8 +183,8 @@ def cancel(services: Bound, job_id: str) -> Job:
 )
 def preview(services: Bound, job_id: str) -> Response:
     """The latest live preview; 404 where there is none, as before the first steps and after the end."""
-    services.jobs.get(job_id)
-    found = services.jobs.preview(job_id)
+    is_over = services.jobs.get(job_id).state.is_final
+    found = None if is_over else services.jobs.preview(job_id)
     if found is None:
         raise NotFound(f'Job "{job_id}" has no preview now.')
     return Response(found, media_type="image/jpeg", headers={"Cache-Control": "no-store", **UNSNIFFED})

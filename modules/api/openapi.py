@@ -24,6 +24,7 @@ TAGS = (
     ("texts", "The texts inside pictures."),
     ("about", "What the program is, how it stands, and what can be chosen."),
     ("A1111", "The API of AUTOMATIC1111's WebUI, for its clients."),
+    ("A1111, not in this version", "Routes that its clients may ask for, and are told that they cannot be had."),
 )
 
 ALWAYS: Mapping[int, tuple[str, str, str]] = MappingProxyType(

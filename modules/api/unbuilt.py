@@ -14,7 +14,7 @@ from .errors import RESPONSES, Unsupported
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111, not in this version"])
 
-Arguments = Annotated[dict[str, Any] | None, Body(description="Read by nobody yet.")]
+Arguments = Annotated[dict[str, Any] | None, Body(description="Read by nobody yet.", examples=[{"name": "sketch"}])]
 
 
 class InterrogatePayload(BaseModel):

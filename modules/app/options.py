@@ -174,7 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="webui.py",
         description="Tagbrush: a desktop WebUI for Stable Diffusion.",
-        epilog="The flags of AUTOMATIC1111's WebUI are accepted too; those without a meaning here are ignored.",
+        epilog="`webui.py txt2img PROMPT` and `webui.py img2img PROMPT --init FILE` make pictures from the shell, and "
+        "have a --help of their own; `webui.py test` runs the tests. The flags of AUTOMATIC1111's WebUI are accepted "
+        "too; those without a meaning here are ignored.",
         allow_abbrev=False,
     )
     parser.set_defaults(notes=[], warnings=[])

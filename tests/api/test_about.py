@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from modules.images import encode
+from modules.params import Txt2ImgRequest
 
 TEXT = (
     "a lemon\nNegative prompt: ink\nSteps: 7, Sampler: DPM++ 2M Karras, CFG scale: 4, Seed: 5, Size: 64x128, RNG: CPU"
@@ -30,6 +31,28 @@ def test_the_parameters_are_all_declared_with_labels(client: TestClient) -> None
     assert "randn_source" in answer["settings"]["properties"]
     assert "Euler a" in answer["samplers"]
     assert "Karras" in answer["schedules"]
+
+
+def test_every_list_that_a_parameter_names_is_there(client: TestClient) -> None:
+    told = client.get("/tagbrush/v1/parameters").json()
+    named = {
+        field["choices"]
+        for group in ("txt2img", "img2img", "settings")
+        for field in told[group]["properties"].values()
+        if isinstance(field.get("choices"), str)
+    }
+    assert named <= told["choices"].keys()
+    assert told["choices"]["checkpoints"] == ["tiny_sd1.safetensors"]
+    assert told["choices"]["loras"] == ["None", "lin.safetensors", "styles/ink.safetensors"]
+    assert told["choices"]["samplers"] == [sampler["name"] for sampler in client.get("/tagbrush/v1/samplers").json()]
+    schedules = client.get("/tagbrush/v1/schedules").json()
+    assert told["choices"]["schedules"] == [schedule["label"] for schedule in schedules]
+
+
+def test_upscalers_are_those_that_requests_take(client: TestClient) -> None:
+    for upscaler in client.get("/tagbrush/v1/upscalers").json():
+        assert Txt2ImgRequest(hr_upscaler=upscaler["name"])
+        assert upscaler["latent"] == upscaler["name"].startswith("Latent")
 
 
 def test_options_are_changed_or_refused_as_a_whole(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 
 from modules.api import Services
 
-from .conftest import png, until
+from .conftest import Painter, png, until
 
 JOBS = "/tagbrush/v1/jobs"
 
@@ -86,6 +87,45 @@ def test_an_empty_key_is_none(client: TestClient) -> None:
     request = {"task": "txt2img", "prompt": "a cat"}
     first, second = (client.post(JOBS, json=request, headers={"Idempotency-Key": ""}).json() for _ in range(2))
     assert first["id"] != second["id"]
+
+
+def test_a_job_may_be_waited_for(client: TestClient) -> None:
+    job = submit(client, prompt="wait")
+    begun = time.monotonic()
+    assert client.get(f"{JOBS}/{job['id']}", params={"wait": 0.3}).json()["finished"] is None
+    assert time.monotonic() - begun >= 0.3
+    client.post(f"{JOBS}/{job['id']}/skip")
+    assert client.get(f"{JOBS}/{job['id']}", params={"wait": 60}).json()["state"] == "done"
+    assert client.get(f"{JOBS}/{job['id']}", params={"wait": 61}).status_code == 422
+
+
+def test_a_running_job_shows_its_preview(client: TestClient, painter: Painter) -> None:
+    job = submit(client, prompt="wait")
+    until(lambda: client.get(f"{JOBS}/{job['id']}").json()["state"] == "running")
+    preview = client.get(f"{JOBS}/{job['id']}/preview")
+    assert (preview.status_code, preview.headers["content-type"]) == (200, "image/jpeg")
+    assert preview.content == painter.preview(job["id"])
+    client.delete(f"{JOBS}/{job['id']}")
+    over = finished(client, job)
+    assert client.get(f"{JOBS}/{over['id']}/preview").status_code == 404
+
+
+def test_the_queue_tells_what_runs_and_what_waits(client: TestClient) -> None:
+    assert client.get("/tagbrush/v1/queue").json() == {"running": [], "waiting": []}
+    running = submit(client, prompt="wait")
+    until(lambda: client.get(f"{JOBS}/{running['id']}").json()["state"] == "running")
+    waiting = [submit(client)["id"] for _ in range(2)]
+    queue = client.get("/tagbrush/v1/queue").json()
+    assert [job["id"] for job in queue["running"]] == [running["id"]]
+    assert [job["id"] for job in queue["waiting"]] == waiting
+
+
+def test_a_small_copy_of_a_picture_keeps_its_shape(client: TestClient) -> None:
+    job = finished(client, submit(client, width=256, height=128))
+    small = client.get(f"{job['pictures'][0]['url']}/thumbnail", params={"size": 32})
+    assert small.headers["content-type"] == "image/webp"
+    assert Image.open(io.BytesIO(small.content)).size == (64, 32)
+    assert client.get(f"{job['pictures'][0]['url']}/thumbnail", params={"size": 9}).status_code == 422
 
 
 def test_jobs_are_listed_newest_first(client: TestClient) -> None:

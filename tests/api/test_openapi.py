@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from modules.api import include_routes
+from modules.api.openapi import TAGS
 from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest
 
 BINARY = {"type": "string", "format": "binary"}
@@ -50,6 +51,7 @@ def assert_fits(example: Any, schema: dict[str, Any]) -> None:
 def test_every_route_says_what_it_does_and_how_it_fails(method: str, path: str) -> None:
     told = operation(method, path)
     assert told["summary"] and told["tags"]
+    assert set(told["tags"]) <= {name for name, _ in TAGS}
     failures = {status: answer for status, answer in told["responses"].items() if int(status) >= 400}
     assert {"401", "403", "429", "500", "503"} <= failures.keys()
     assert {"400", "408", "413", "422"} <= failures.keys() or "requestBody" not in told

@@ -37,7 +37,11 @@ class FileData(BaseModel):
 
 
 class BatchPayload(ExtrasPayload):
-    image_list: list[FileData] = Field(alias="imageList", description="The pictures, in the order of the answer.")
+    image_list: list[FileData] = Field(
+        alias="imageList",
+        description="The pictures, in the order of the answer.",
+        examples=[[{"data": "iVBORw0KGgo...", "name": "apple.png"}]],
+    )
 
 
 class SingleAnswer(BaseModel):

@@ -40,7 +40,7 @@ class ProgressAnswer(BaseModel):
 class TaskPayload(BaseModel):
     """Which task, and which of its previews the client has."""
 
-    id_task: str | None = Field(None, description="A `force_task_id`, or the id of a job.")
+    id_task: str | None = Field(None, description="A `force_task_id`, or the id of a job.", examples=["task(apple)"])
     id_live_preview: int | None = Field(-1, description="The preview that need not be sent again.")
     live_preview: bool | None = Field(True, description="False leaves the preview out.")
 
