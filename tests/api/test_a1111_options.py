@@ -76,3 +76,11 @@ def test_a_value_that_cannot_be_is_refused_and_nothing_is_changed(  # A011
     assert answer.status_code == status
     assert words in answer.json()["detail"]
     assert read(client) == before
+
+
+def test_the_checkpoint_in_use_is_chosen_by_sending_it_alone(client: TestClient, services: Services) -> None:
+    title = read(client)["sd_model_checkpoint"]
+    client.post("/sdapi/v1/options", json=read(client))
+    assert services.jobs.settings().sd_model_checkpoint == ""
+    client.post("/sdapi/v1/options", json={"sd_model_checkpoint": title})
+    assert services.jobs.settings().sd_model_checkpoint == title

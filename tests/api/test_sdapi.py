@@ -359,5 +359,12 @@ def test_a_lora_is_told_with_the_name_that_its_file_gives_itself_unless_two_have
     services.catalogue.refresh("lora")
     loras = {item["name"]: item for item in client.get("/sdapi/v1/loras").json()}
     aliases = {name: loras[name]["alias"] for name in ("one", "two", "three", "four", "five", "lin")}
-    assert aliases == {"one": "mine", "two": "two", "three": "three", "four": "four", "five": "five", "lin": "lin_alias"}
+    assert aliases == {
+        "one": "mine",
+        "two": "two",
+        "three": "three",
+        "four": "four",
+        "five": "five",
+        "lin": "lin_alias",
+    }
     assert loras["one"]["metadata"]["ss_tag_frequency"] == {"1_cat": {"cat": 3}}

@@ -59,8 +59,11 @@ def options_shown(settings: Settings, checkpoint: str | None, sha256: str | None
 def read_changes(sent: Mapping[str, Any], shown: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What `sent` changes of the options shown, and the names in it of options that cannot be changed.
 
-    Clients read all options and send them all back with one changed; null says nothing.
+    Clients read all options and send them all back with one changed; null says nothing. One that is sent alone is
+    meant, though it be as it is: a checkpoint that is in use as the first of the list is chosen by that.
     """
-    changed = {name: value for name, value in sent.items() if value is not None and shown.get(name) != value}
-    known = {name: value for name, value in changed.items() if can_be_changed(name)}
+    given = {name: value for name, value in sent.items() if value is not None}
+    changed = {name: value for name, value in given.items() if shown.get(name) != value}
+    meant = given if len(sent) == 1 else changed
+    known = {name: value for name, value in meant.items() if can_be_changed(name)}
     return known, sorted(changed.keys() - known.keys())
