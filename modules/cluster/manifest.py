@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modules.catalogue import KINDS, Catalogue, Entry, Facts, Kind, StyleFiles
+from modules.catalogue.scan import CONFIGURATION, SIDECAR_ENDINGS
 
 from .places import place_of
 
@@ -14,7 +15,6 @@ SMALL = 1 << 16
 """Bytes up to which a file travels with the manifest."""
 
 _WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
-_SIDECARS = (".json", ".txt", ".description.txt", ".yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,13 @@ class Manifest:
 
 
 def _beside(kind: Kind, entry: Entry) -> Iterator[Path]:
-    """What lies beside an entry and changes how it is used."""
-    endings = _SIDECARS if entry.sidecar else (".yaml",) if kind == "checkpoint" else ()
-    for ending in endings:
-        path = entry.path.with_name(entry.name + ending)
-        if path.is_file():
+    """What lies beside an entry and changes how it is used.
+
+    A checkpoint's own configuration may name a folder beside it, whose `config.json` says how its text encoder is.
+    """
+    for ending in SIDECAR_ENDINGS if entry.sidecar else ():
+        if (path := entry.path.with_name(entry.name + ending)).is_file():
             yield path
+    if kind == "checkpoint" and (path := entry.path.with_suffix(CONFIGURATION)).is_file():
+        yield path
+        yield from path.parent.glob("*/config.json")

@@ -61,8 +61,10 @@ def test_large_files_are_holes_until_they_are_filled(catalogue: Catalogue, manif
 def test_small_files_and_styles_travel_with_the_manifest(folders: Folders, manifest: Manifest, tree: Tree) -> None:
     tree.change(manifest.look())
     assert [entry.name for entry in StyleFiles(there(folders, tree).styles).entries()] == ["warm"]
-    sidecar = next(folders.loras[0].rglob("*.json"))
-    assert tree.path(place_of(sidecar)).read_bytes() == sidecar.read_bytes()
+    models = folders.checkpoints[0]
+    beside = (next(folders.loras[0].rglob("*.json")), models / "tiny_sd1.yaml", models / "clip" / "config.json")
+    for path in beside:  # the last is named by the checkpoint's configuration, and changes the picture
+        assert tree.path(place_of(path)).read_bytes() == path.read_bytes()
 
 
 def test_only_what_has_changed_is_told(folders: Folders, manifest: Manifest) -> None:
