@@ -6,14 +6,13 @@ as an action, so that nothing needs a lock and nobody who posts ever waits.
 
 from __future__ import annotations
 
-import base64
 import logging
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, singledispatchmethod
+from functools import partial
 
 from modules.params import Settings
 
@@ -21,29 +20,11 @@ from .bus import EventBus
 from .dispatch import Dispatcher
 from .health import Patience
 from .ledger import Ledger, NoFiles, SavedFiles
-from .messages import (
-    Done,
-    Failed,
-    FullSpeed,
-    Loading,
-    Logged,
-    Message,
-    Notice,
-    PictureSaved,
-    Preload,
-    Preview,
-    Ready,
-    Refresh,
-    Starting,
-    StepDone,
-    Unload,
-    Unusable,
-)
-from .process import log as worker_log
-from .running import Outcome, Running, describe
-from .schema import Event, EventKind, JobState, Picture, Progress, WorkerStatus
+from .messages import FullSpeed, Message, Preload, Refresh, Unload
+from .schema import Event, EventKind, JobState, Progress, WorkerStatus
 from .slot import Slot, end_all, together
 from .store import JobStore
+from .words import Words
 from .worker import Exit, Spawn, Worker
 
 log = logging.getLogger(__name__)
@@ -76,6 +57,7 @@ class Supervisor:
             for number, spawn in enumerate(spawns)
         )
         self._jobs = Dispatcher(self._slots, self._ledger, self._tell_queue, self._patience)
+        self._words = Words(self._jobs, self._ledger, self._publish, self._make_ready, self._despair)
         self._tidy_at = 0.0
         self._hurried = self._closing = False
         self._trouble = ""
@@ -177,7 +159,7 @@ class Supervisor:
 
     def _on_word(self, slot: Slot, worker: Worker, what: Message | Exit) -> None:
         if slot.is_of(worker):
-            self._on(what, slot)
+            self._words.hear(what, slot)
 
     # From the first start to the last end
 
@@ -210,6 +192,11 @@ class Supervisor:
         for slot in self._slots:
             slot.say(message)
 
+    def _make_ready(self, slot: Slot) -> None:
+        """Have the checkpoint in use loaded, unless it may have been that which killed the worker."""
+        if not slot.health.is_shaky:
+            self._preload([slot], self._settings())
+
     def _preload(self, slots: Sequence[Slot], settings: Settings) -> None:
         for slot in slots:
             slot.say(Preload(settings=settings.model_dump(mode="json")))
@@ -234,83 +221,6 @@ class Supervisor:
                 slot.health.hope_again()
                 self._start(slot)
         self._hurry()
-        self._jobs.hand_out()
-
-    # What the workers say
-
-    def _job_of(self, slot: Slot, job_id: str) -> Running | None:
-        """The job that the worker has a part of, if it is this one."""
-        return slot.running if slot.running is not None and slot.running.job.id == job_id else None
-
-    @singledispatchmethod
-    def _on(self, message: object, slot: Slot) -> None:
-        log.error("Worker %d sent a %s, which is not for the server", slot.number, type(message).__name__)
-
-    @_on.register
-    def _(self, message: Starting, slot: Slot) -> None:
-        slot.set_status("starting", message.text)
-
-    @_on.register
-    def _(self, message: Ready, slot: Slot) -> None:
-        slot.health.became_ready()
-        slot.set_status("ready", "", device=message.device)
-        self._jobs.hand_out()
-        if slot.is_idle and not slot.health.is_shaky:
-            self._preload([slot], self._settings())
-
-    @_on.register
-    def _(self, message: Loading, slot: Slot) -> None:
-        slot.set_status(slot.status.state, message.text)
-
-    @_on.register
-    def _(self, message: StepDone, slot: Slot) -> None:
-        if running := self._job_of(slot, message.job_id):
-            progress = running.hear(slot.number, message)
-            self._publish("progress", progress.model_dump(mode="json"), message.job_id)
-
-    @_on.register
-    def _(self, message: Preview, slot: Slot) -> None:
-        running = self._job_of(slot, message.job_id)
-        if running is not None and running.show(slot.number, message.data):
-            image = "data:image/jpeg;base64," + base64.b64encode(message.data).decode()
-            self._publish("preview", {"job_id": message.job_id, "image": image}, message.job_id)
-
-    @_on.register
-    def _(self, message: PictureSaved, slot: Slot) -> None:
-        if running := self._job_of(slot, message.job_id):
-            self._ledger.record(Picture(**message.model_dump()))
-            running.note([message.index])
-
-    @_on.register
-    def _(self, message: Notice, slot: Slot) -> None:
-        if self._job_of(slot, message.job_id):
-            self._ledger.lasting(partial(self.store.add_notice, message.job_id, message.text))
-
-    @_on.register
-    def _(self, message: Done, slot: Slot) -> None:
-        if running := self._job_of(slot, message.job_id):
-            self._jobs.finish(slot, running, was_cut=message.interrupted)
-
-    @_on.register
-    def _(self, message: Failed, slot: Slot) -> None:
-        if running := self._job_of(slot, message.job_id):
-            self._jobs.fail(slot, running, Outcome(JobState.FAILED, message.error, message.kind))
-
-    @_on.register
-    def _(self, message: Logged, slot: Slot) -> None:
-        worker_log.log(message.level, "%s", message.text)
-
-    @_on.register
-    def _(self, message: Unusable, slot: Slot) -> None:
-        slot.health.hopeless = message.error
-
-    @_on.register
-    def _(self, message: Exit, slot: Slot) -> None:
-        last_words = "".join(f"\n{line}" for line in message.printed) or " nothing"
-        log.warning("The worker process %s. It printed last:%s", message, last_words)
-        self._jobs.bury(slot, message)
-        slot.died(describe(message))
-        self._despair()
         self._jobs.hand_out()
 
     # Telling
