@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,7 @@ STAGES: dict[str, Inject] = {
 }
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "error"), [*zip(STAGES, cycle(ERRORS), strict=False)])
 def test_wherever_memory_runs_out_the_job_fails_with_figures_and_the_next_picture_is_bit_for_bit_the_same(
     engine: Engine, ear: Ear, monkeypatch: pytest.MonkeyPatch, stage: str, error: Exception
 ) -> None:
