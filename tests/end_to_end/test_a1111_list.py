@@ -249,3 +249,13 @@ def test_lists(shared: Program, route: str, holds: Any) -> None:
     answer = shared.http.get(f"/sdapi/v1/{route}")
     assert answer.status_code == 200
     assert holds(answer.json()), answer.json()
+
+
+def test_soft_inpainting_is_asked_for_as_an_always_on_script(shared: Program) -> None:
+    asked: Json = {"seed": 5, "mask": uri(MASK), "mask_blur": 8, "inpainting_fill": 1}
+    plain = redraw(shared, **asked)
+    made = redraw(shared, **asked, alwayson_scripts={"Soft Inpainting": {"args": [True, 1, 0.5, 4, 0, 0.5, 2]}})
+    off = redraw(shared, **asked, alwayson_scripts={"Soft Inpainting": {"args": [False, 1, 0.5, 4, 0, 0.5, 2]}})
+    assert made.fields["Soft inpainting enabled"] == "True"
+    assert (made.pixels != plain.pixels).any()
+    assert (off.pixels == plain.pixels).all()
