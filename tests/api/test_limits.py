@@ -52,3 +52,10 @@ def test_a_limit_is_an_option_that_its_owner_sets(client: TestClient) -> None:
     assert client.post("/sdapi/v1/options", json={"max_pictures": 1}).status_code == 200
     assert client.post("/sdapi/v1/txt2img", json={"n_iter": 2}).json()["error"] == "TooMuch"
     assert len(client.post("/sdapi/v1/txt2img", json={"n_iter": 1}).json()["images"]) == 1
+
+
+def test_no_route_installs_or_changes_an_extension(client: TestClient) -> None:
+    # F006
+    routes = client.get("/openapi.json").json()["paths"]
+    about_extensions = {path: set(methods) for path, methods in routes.items() if "extension" in path}
+    assert about_extensions == {"/sdapi/v1/extensions": {"get"}}

@@ -78,6 +78,7 @@ def test_one_line_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_who_lets_others_in_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    # F006
     open_to_all = Options(host="0.0.0.0", browser=False)
     warned = said(open_to_all, capsys)
     assert "WARNING: there is no login." in warned
