@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,11 +11,12 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from PIL import Image
 
 from modules.catalogue import Folders
 from modules.engine.config import EngineConfig, worker_command
 from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
-from modules.params import Txt2ImgRequest
+from modules.params import Img2ImgRequest, Txt2ImgRequest
 
 from .conftest import ROOT
 
@@ -26,6 +28,17 @@ def until(claim: Callable[[], object], seconds: float = 120.0) -> None:
     while not claim():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.02)
+
+
+def asked(jobs: Jobs, script: str) -> Txt2ImgRequest | Img2ImgRequest:
+    """Three pictures: from words, or each out of four tiles."""
+    if not script:
+        return Txt2ImgRequest(prompt="a cat", steps=25, n_iter=3, **TINY)
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).convert("RGB").save(buffer, "PNG")
+    started = {"init_images": (jobs.add_input(buffer.getvalue()),), "denoising_strength": 0.4}
+    upscale = {"script": script, "sd_upscale_scale": 1.25, "sd_upscale_overlap": 16}
+    return Img2ImgRequest.model_validate({"steps": 15, "n_iter": 3, **TINY, **started, **upscale})
 
 
 def done(jobs: Jobs, job: Job) -> Job:
@@ -53,10 +66,11 @@ def test_the_whole_way_of_a_job(jobs: Jobs) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+@pytest.mark.parametrize("script", ["", pytest.param("SD upscale", marks=pytest.mark.slow)])
 def test_a_killed_worker_is_replaced_and_the_pictures_are_those_of_an_undisturbed_job(
-    jobs: Jobs, supervisor: Supervisor
+    jobs: Jobs, supervisor: Supervisor, script: str
 ) -> None:
-    request = Txt2ImgRequest(prompt="a cat", steps=25, n_iter=3, **TINY)
+    request = asked(jobs, script)
     job = jobs.submit(request)
     until(lambda: jobs.get(job.id).pictures)
     os.kill(supervisor.pids[0] or 0, signal.SIGKILL)
