@@ -172,7 +172,7 @@ def refusal(headers: Headers, hosts: Hosts, origins: Origins = NO_ORIGINS) -> st
             )
         return None
     navigates = headers.get("sec-fetch-mode") == "navigate"
-    if headers.get("sec-fetch-site") == "cross-site" and not navigates:
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not navigates:  # another port is another page
         return "A page of another site may not use this server."
     return None
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from .page import Assets
+from .policy import policy
 
 FILES = "/tagbrush/docs"
 PARAMETERS = {"deepLinking": True, "defaultModelsExpandDepth": 0, "filter": True, "displayRequestDuration": True}
@@ -23,7 +24,7 @@ def mount_docs(app: FastAPI) -> None:
 
     def docs(request: Request) -> HTMLResponse:
         place = request.scope.get("root_path", "")
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url=place + openapi_url,
             title=f"{app.title} API",
             swagger_js_url=f"{place}{FILES}/swagger-ui-bundle.js",
@@ -31,6 +32,8 @@ def mount_docs(app: FastAPI) -> None:
             swagger_favicon_url=f"{place}/tagbrush/assets/css/brush.svg",
             swagger_ui_parameters=PARAMETERS,
         )
+        page.headers["Content-Security-Policy"] = policy(bytes(page.body))
+        return page
 
     app.add_api_route("/docs", docs, include_in_schema=False)
     app.mount(FILES, Assets(directory=Path(str(resources.files("fastapi_swagger") / "resources"))), name="docs")

@@ -58,6 +58,8 @@ def test_programs_own_pages_and_links_pass(headers: dict[str, str]) -> None:
         {"origin": "http://127.0.0.1:8000"},
         {"origin": "http://localhost:7860"},
         {"origin": "http://127.0.0.1:7860.evil.com"},
+        {"origin": "http://["},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"},
         {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
         {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"},
     ],
@@ -78,7 +80,7 @@ def test_a_refusal_runs_nothing_and_is_a_403(client: TestClient) -> None:
 def test_no_answer_lets_other_sites_frame_it(client: TestClient, path: str, status: int) -> None:
     answer = client.get(path)
     assert answer.status_code == status
-    assert answer.headers.get_list("Content-Security-Policy") == ["frame-ancestors 'self'"]
+    assert answer.headers.get_list("Content-Security-Policy")[-1] == "frame-ancestors 'self'"
     assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
 
 
