@@ -20,7 +20,7 @@ LONGEST_JOB = 300.0
 SIZES = ((64, 64), (128, 128), (96, 64))
 THINGS = ("a cat", "a red apple on a blue background", "an owl", "a taxi on a green background", "a dog, a cat")
 STATUS = ("/tagbrush/v1/status", "/sdapi/v1/progress")
-ASSET = re.compile(rb'"(/tagbrush/assets/[^"]+)"')
+ASSET = re.compile(rb'"/?(tagbrush/assets/[^"\\]+)')
 KINDS = ("lora", "checkpoint", "embedding", "hypernetwork")
 
 
@@ -225,7 +225,7 @@ class Client:
             self.ledger.complain(f"the page was answered with {page.status_code}")
             return
         for asset in set(ASSET.findall(page.content)):
-            await self.caller.ask("GET", asset.decode())
+            await self.caller.ask("GET", f"/{asset.decode()}")
         visit = f"soak{self.random.getrandbits(40):x}"
         beats = self.caller.plain("GET", f"/gradio_api/heartbeat/{visit}")
         beating = asyncio.create_task(self.caller.cut(beats, self.random.uniform(0.5, 3), reads=True))
