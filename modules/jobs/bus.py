@@ -141,9 +141,11 @@ class Listener:
         self._awake.clear()
         with self._lock:
             self._call = _Call.NONE
-        durable = self._bus.durable_after(self._cursor)
+            cursor = self._cursor
+        durable = self._bus.durable_after(cursor)
         if durable:
-            self._cursor = durable[-1].id or self._cursor
+            with self._lock:
+                self._cursor = max(self._cursor, durable[-1].id or 0)
             self._awake.set()
         passing = self._take_passing(at_once=bool(durable))
         over = {event.job_id for event in durable if event.kind == "job" and event.data.get("finished")}
@@ -171,6 +173,7 @@ class Listener:
 
     def _tell(self, event: Event) -> None:
         if not self._wants(event):
+            self._pass_over(event)
             return
         call = _Call.SOON if event.kind in PASSING_KINDS else _Call.NOW
         with self._lock:
@@ -184,6 +187,12 @@ class Listener:
             self._call = call
         with suppress(RuntimeError):  # the loop is closed: nobody is left to wake
             self._loop.call_soon_threadsafe(self._wake, call)
+
+    def _pass_over(self, event: Event) -> None:
+        """Go past an event that is another job's, so that who waits long for one job need not read all the others'."""
+        with self._lock:
+            if event.id == self._cursor + 1:
+                self._cursor += 1
 
     def _wake(self, call: _Call) -> None:
         rest = self._rests_until - self._loop.time()

@@ -184,6 +184,18 @@ def test_what_passes_is_told_ten_times_a_second_and_what_lasts_at_once() -> None
     assert [event.id or event.data["step"] for event in heard] == [0, 1, 2, 8]
 
 
+def test_who_waits_for_one_job_does_not_read_what_happens_to_others() -> None:
+    async def story() -> Archive:
+        archive = Archive()
+        with archive.bus.listen(job_id="mine") as listener:
+            archive.publish(*(durable(number, "another") for number in range(1, 3 * REMEMBERED)))
+            archive.publish(durable(3 * REMEMBERED, "mine"))
+            assert [event.id for event in await drain(listener)] == [3 * REMEMBERED]
+        return archive
+
+    assert asyncio.run(story()).recalled == 0
+
+
 def test_an_event_is_put_into_words_once_for_all_listeners() -> None:
     async def story() -> None:
         archive = Archive()
