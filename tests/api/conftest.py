@@ -7,7 +7,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -191,10 +193,10 @@ def client(services: Services) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
-def server(services: Services) -> Iterator[Server]:
-    """A real HTTP server in a thread, whose address `port` tells."""
-    server = Server(create_app(services), services, on_ready=lambda: None)
+@contextmanager
+def serving(services: Services, **options: Any) -> Iterator[Server]:
+    """A real HTTP server in a thread; `options` are those of `create_app`."""
+    server = Server(create_app(services, **options), services, on_ready=lambda: None)
     with bind("127.0.0.1", None, 18_000) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         server.config.port = listener.getsockname()[1]
@@ -204,6 +206,13 @@ def server(services: Services) -> Iterator[Server]:
         server.should_exit = True
         thread.join(10)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def server(services: Services) -> Iterator[Server]:
+    """A real HTTP server in a thread, whose address `port` tells."""
+    with serving(services) as server:
+        yield server
 
 
 @pytest.fixture

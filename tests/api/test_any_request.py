@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,10 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.generation import GenerationMode
 
 from modules.api import Services
-from modules.app.factory import create_app
-from modules.app.server import Server, bind
 from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.jobs import EventBus, Job, Jobs, JobStore
 
-from .conftest import GOLDEN, Painter, png, until
+from .conftest import GOLDEN, Painter, png, serving
 from .test_openapi import OPERATIONS, operation
 
 FEW, MANY = 4, 60
@@ -84,17 +81,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         (data / folder).mkdir(parents=True)
         shutil.copy(GOLDEN / f"{source}.safetensors", data / folder)
     services = _services(data)
-    server = Server(create_app(services), services, on_ready=lambda: None)
-    with bind("127.0.0.1", None, 18_000) as listener, requests.Session() as session:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        until(lambda: server.started)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with serving(services) as server, requests.Session() as session:
+        url = f"http://127.0.0.1:{server.config.port}"
         stored = session.post(f"{url}/tagbrush/v1/inputs", data=png()).json()
         config = SchemathesisConfig.from_dict({"max-stream-events": 1, "request-timeout": 60})
         yield Api(schemathesis.openapi.from_url(f"{url}/openapi.json", config=config), session, stored["id"])
-        server.should_exit = True
-        thread.join(10)
 
 
 def _services(data: Path) -> Services:

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from modules.client import Client, Job, Picture, WrongRequest
+from modules.client import Client, Job, LoginNeeded, Picture, WrongRequest
 from modules.engine.offline import be_quiet, stay_here
 from modules.images import BadPicture
 from modules.params import BadRequest, TagbrushError, UnknownName
@@ -43,7 +43,8 @@ def main(argv: Sequence[str], console: Console) -> int:
         with studio(order) as maker:
             return make(order, maker, console)
     except TagbrushError as error:
-        console.print(str(error), style="bold red")
+        advice = " Give them as --auth NAME:PASSWORD." if isinstance(error, LoginNeeded) else ""
+        console.print(f"{error}{advice}", style="bold red")
         return 2 if isinstance(error, WRONG) else 1
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -21,6 +21,7 @@ PICTURES = ("init_images", "mask", "firstpass_image")
 """Parameters that name pictures: on the command line by their files."""
 
 MADE_OTHERWISE = ("prompt", "override_settings", "save_images")
+LOGIN_FLAGS = {"--auth", "--api-auth", "--gradio-auth"}
 FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".avif": "avif"}
 
 
@@ -59,13 +60,15 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Order:
         settings.setdefault("samples_format", kind)
     elif Path(given.out).suffix:
         raise BadFlag(f"--out {given.out}: pictures end in one of {', '.join(FORMATS)}.")
+    # What COMMANDLINE_ARGS says is the login of the server here, and nothing for a server elsewhere.
+    may_log_in = given.url is None or not LOGIN_FLAGS.isdisjoint(word.partition("=")[0] for word in argv)
     return Order(
         task=task,
         fields={**_with_pictures(fields), "task": task, "save_images": given.save_images}
         | ({"override_settings": settings} if settings else {}),
         out=given.out,
         url=given.url,
-        login=_login(options.auth),
+        login=_login(options.auth) if may_log_in else None,
         as_json=given.json,
         is_quiet=given.quiet,
         options=options,

@@ -22,7 +22,7 @@ from modules.app.commands import make
 from modules.app.commands.make import named
 from modules.app.commands.studio import Own
 from modules.client import Client, Picture
-from tests.api.conftest import Painter, png
+from tests.api.conftest import Painter, png, serving
 
 
 @pytest.fixture
@@ -110,6 +110,17 @@ def test_what_goes_wrong_is_told_with_its_exit_code(
 def test_no_server_at_the_address_is_told(folder: Path) -> None:
     code, text = run("txt2img", "a cat", "--url", "http://127.0.0.1:9")
     assert (code, "Is Tagbrush running there?" in text) == (1, True)
+
+
+def test_a_login_that_is_needed_is_asked_for_and_used(
+    services: Services, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(services, logins=["ann:secret"]) as server:
+        url = f"http://127.0.0.1:{server.config.port}"
+        code, text = run("txt2img", "a cat", "--url", url)
+        assert (code, text) == (1, "A user name and a password are needed. Give them as --auth NAME:PASSWORD.\n")
+        assert run("txt2img", "a cat", "--url", url, "--auth", "ann:secret")[0] == 0
+    capsys.readouterr()
 
 
 def test_ctrl_c_stops_the_job_and_keeps_what_exists(url: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

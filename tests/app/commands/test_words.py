@@ -91,6 +91,13 @@ def test_the_servers_flags_may_stand_before_the_prompt_and_in_the_environment(tm
     assert told.login == ("ann", "a:b")
 
 
+def test_the_login_of_the_server_here_is_not_told_to_another(tmp_path: Path) -> None:
+    here = {"COMMANDLINE_ARGS": "--auth ann:secret"}
+    assert order("txt2img", "a cat", environ=here).login == ("ann", "secret")
+    assert order("txt2img", "a cat", "--url", "http://example.org", environ=here).login is None
+    assert order("txt2img", "a cat", "--url", "http://example.org", "--auth=bob:b").login == ("bob", "b")
+
+
 def test_pictures_are_named_by_their_files(tmp_path: Path) -> None:
     path = tmp_path / "start.png"
     path.write_bytes(png())
