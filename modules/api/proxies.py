@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .security import Hosts
 
@@ -70,7 +70,25 @@ class BehindProxy:
         elif self.subpath and scope["type"] == "http" and scope["path"] == self.subpath:
             await RedirectResponse(quote(self.subpath) + "/")(scope, receive, send)
         else:
-            await self.app({**scope, **self._origin(scope), **self._place(scope)}, receive, send)
+            placed = {**scope, **self._origin(scope), **self._place(scope)}
+            await self.app(placed, receive, self._sender(send) if self.subpath else send)
+
+    def _sender(self, send: Send) -> Send:
+        """`send`, with the subpath before every path of ours that an answer leads to."""
+
+        async def placed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                path = headers.get("location", "")
+                if path.startswith("/") and not path.startswith("//") and self._is_whole(path):
+                    headers["location"] = quote(self.subpath) + path
+            await send(message)
+
+        return placed
+
+    def _is_whole(self, path: str) -> bool:
+        """Whether a path stands without the subpath."""
+        return not path.startswith(self.subpath + "/") or path.startswith(OURS)
 
     def _origin(self, scope: Scope) -> Scope:
         """Client, scheme and headers as they left the browser."""
@@ -95,7 +113,7 @@ class BehindProxy:
         path, raw = scope["path"], scope.get("raw_path") or quote(scope["path"]).encode()
         if not self.subpath:
             return {}
-        whole = not path.startswith(self.subpath + "/") or path.startswith(OURS)
+        whole = self._is_whole(path)
         before = quote(self.subpath).encode() if whole else b""
         return {
             "path": (self.subpath if whole else "") + path,

@@ -162,6 +162,8 @@ def test_every_kind_of_route_is_below_the_subpath(services: Services, subpath: s
             docs = client.get(f"{before}/docs").text
             assert f"'{subpath}/openapi.json'" in docs and f'"{subpath}/tagbrush/docs/' in docs
             assert client.get(f"{before}/tagbrush/docs/swagger-ui.css").status_code == 200
+            job = client.post(f"{before}/tagbrush/v1/jobs", json={"task": "txt2img", "width": 64, "height": 64})
+            assert job.headers["location"] == f"{subpath}/tagbrush/v1/jobs/{job.json()['id']}"
             assert client.get(f"{before}/nothing").status_code == 404
             assert client.get(f"{before}/tagbrush/assets/%2e%2e/%2e%2e/params/settings.py").status_code == 404
 
