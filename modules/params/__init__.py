@@ -5,7 +5,7 @@ from .counts import batches, made_together, shown_beside
 from .declare import Group, Param, param, parameters
 from .errors import BadFile, BadRequest, TagbrushError, UnknownName
 from .extras import SCALE_BY, SCALE_MODES, SCALE_TO, Extras
-from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES, SCRIPTS_IMG2IMG, SD_UPSCALE, SdUpscale, SoftInpainting
+from .groups import AREAS, FILLS, MASK_MODES, RESIZE_MODES
 from .imported import ImportedDefaults, ImportedOptions, read_config, read_ui_config
 from .infotext import Infotext, format_infotext, listed_name, parse_infotext, quote, split_sizes, unquote
 from .limits import TooMuch, check_limits, check_pixels
@@ -25,6 +25,7 @@ from .requests import (
     with_seed,
 )
 from .samplers import SAMPLERS, SCHEDULES, SamplerInfo, ScheduleInfo, find_sampler, find_schedule
+from .script_groups import SCRIPTS_IMG2IMG, SD_UPSCALE, SdUpscale, SoftInpainting
 from .scripts import SCRIPTS, Argument, Script, find_script, script_fields
 from .sections import Frozen, check_job_options, section_of
 from .setting_groups import LimitSettings

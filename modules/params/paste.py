@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from .completion import complete
 from .declare import Group, Param, parameters
 from .errors import UnknownName
-from .groups import SAME_SAMPLER, SAME_SCHEDULE, SD_UPSCALE
+from .groups import SAME_SAMPLER, SAME_SCHEDULE
 from .infotext import Infotext, parse_infotext
 from .requests import Img2ImgRequest, Txt2ImgRequest
 from .samplers import find_sampler, find_schedule
+from .script_groups import SD_UPSCALE
 from .settings import Settings
 from .upscalers import check_upscaler
 

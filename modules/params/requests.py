@@ -9,7 +9,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from .errors import BadRequest
 from .groups import (
-    SD_UPSCALE,
     Canvas,
     Hires,
     Inpainting,
@@ -17,12 +16,10 @@ from .groups import (
     Refining,
     Sampling,
     Saving,
-    Scripted,
-    SdUpscale,
     Seeding,
-    SoftInpainting,
     Starting,
 )
+from .script_groups import SD_UPSCALE, Scripted, SdUpscale, SoftInpainting
 from .settings import explain
 
 LARGEST_RANDOM_SEED = 4_294_967_293

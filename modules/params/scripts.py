@@ -13,9 +13,9 @@ from typing import Any
 
 from .declare import Param, parameters
 from .errors import BadRequest, UnknownName
-from .groups import SD_UPSCALE
 from .requests import Img2ImgRequest, Txt2ImgRequest
 from .samplers import SAMPLERS, SCHEDULES
+from .script_groups import SD_UPSCALE
 
 TASKS = ("txt2img", "img2img")
 
