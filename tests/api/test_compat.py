@@ -277,7 +277,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["SD upscale", "refiner", "Sampler", "SEED", "soft inpainting", "ControlNet", "loopback"])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     scripts=st.dictionaries(NAMES, JSON | st.fixed_dictionaries({"args": JSON}), max_size=4),
     name=st.none() | NAMES,
