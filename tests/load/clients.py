@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from .caller import Caller, Unanswered
-from .ledger import FINAL, Asked, Json, Ledger
+from .ledger import FINAL, Asked, Course, Json, Ledger
 
 LONGEST_JOB = 300.0
 """Seconds after which a job counts as stuck; a full queue of the soak is done in a fraction of it."""
@@ -26,12 +26,12 @@ KINDS = ("lora", "checkpoint", "embedding", "hypernetwork")
 
 @dataclass
 class Client:
-    """One client, which acts at random, from `random`, until the moment `until`."""
+    """One client, which acts at random, from `random`, until the course is over."""
 
     caller: Caller
     ledger: Ledger
     random: Random
-    until: float
+    course: Course
     has_page: bool = False
 
     async def live(self) -> None:
@@ -46,7 +46,7 @@ class Client:
             self.vanish: 5,
         }
         await asyncio.sleep(self.random.random())
-        while time.monotonic() < self.until:
+        while not self.course.is_over:
             (act,) = self.random.choices([*acts], [*acts.values()])
             self.ledger.counts[act.__name__.replace("_", " ")] += 1
             with suppress(Unanswered):  # noted where it was found

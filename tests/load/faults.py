@@ -17,9 +17,9 @@ from random import Random
 import httpx
 import psutil
 
-from .ledger import Ledger
+from .ledger import Course, Ledger
 from .run import Plan
-from .server import Server
+from .server import Server, ServerFailed
 
 DISK_SIZE = "1g"
 FULL_FOR = (2.0, 8.0)
@@ -27,6 +27,7 @@ LOCKED_FOR = (1.0, 5.0)
 """Seconds; the worker tries for twenty to save a picture."""
 
 ACTIVE = ("running", "queued")
+LONGEST_LULL = 300.0
 BETWEEN_FAULTS = (5.0, 15.0)
 SHARED_QUEUE = "from tests.load.queue_file import share; share(); "
 """Run in the server before it starts."""
@@ -69,21 +70,24 @@ class Harm:
         self._server, self._plan, self._disk, self._tell = server, plan, disk, tell
         self._random = Random(f"{plan.seed} faults")
 
-    async def __call__(self, ledger: Ledger, until: float) -> None:
-        """Do harm until the moment `until`."""
+    async def __call__(self, ledger: Ledger, course: Course) -> None:
+        """Do harm until the course is over."""
         lasting = [self.fill_the_disk, self.lock_the_queue_file]
         deadly = [self.kill_the_worker, self.kill_the_server]
         began = time.monotonic()
-        halfway = began + (until - began) / 2
+        halfway = (began + course.until) / 2
         # Each of them at least once, however short the run is.
         first: list[Callable[[], Awaitable[None]]] = self._random.sample([*lasting, *deadly], 4)
-        while (now := time.monotonic()) < until:
+        while not course.is_over:
+            now = time.monotonic()
             fault = first.pop() if first else self._random.choice([*lasting, *(deadly if now < halfway else ())])
             name = fault.__name__.replace("_", " ")
             ledger.counts[name] += 1
             self._tell(f"{now - began:5.0f} s: {name}")
             await fault()
-            await asyncio.sleep(min(self._random.uniform(*BETWEEN_FAULTS), max(0.0, until - time.monotonic())))
+            course.has_faults_to_come = bool(first)
+            pause = self._random.uniform(*BETWEEN_FAULTS)
+            await asyncio.sleep(1 if first else min(pause, max(0.0, course.until - time.monotonic())))
 
     async def kill_the_worker(self) -> None:
         """Kill a worker that has a job, and has not been killed over it before."""
@@ -114,15 +118,22 @@ class Harm:
         await asyncio.to_thread(_lock, self._server.data / "tagbrush.db", seconds)
 
     async def _strike(self) -> None:
-        """Wait until a job runs, and none is about that has lost an attempt already: at the second it rightly fails."""
+        """Wait until a job runs, and none is about that has lost an attempt already: at the second it rightly fails.
+
+        Raises ServerFailed where that does not come.
+        """
+        deadline = time.monotonic() + LONGEST_LULL
         async with httpx.AsyncClient(base_url=self._server.url, timeout=60) as http:
-            while True:
+            while time.monotonic() < deadline:
                 with suppress(httpx.HTTPError, ValueError):
                     jobs = (await http.get("/tagbrush/v1/jobs?limit=300")).json()
                     attempts = {state: [job["attempts"] for job in jobs if job["state"] == state] for state in ACTIVE}
                     if attempts["running"] and max(attempts["running"]) == 1 and not any(attempts["queued"]):
                         return
                 await asyncio.sleep(0.1)
+        raise ServerFailed(
+            f"No job ran within {LONGEST_LULL:.0f} s. The server printed last:\n{self._server.printed()}"
+        )
 
 
 def _fill(path: Path) -> None:

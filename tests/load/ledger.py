@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,18 @@ class Asked:
     """Whether a client asked to end it early."""
     is_certain: bool = True
     """Whether the client knows that the server has it; a request of the old API whose answer broke off may be lost."""
+
+
+@dataclass(slots=True)
+class Course:
+    """When a run ends: at a moment, but not before every fault has come once."""
+
+    until: float
+    has_faults_to_come: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.until and not self.has_faults_to_come
 
 
 @dataclass(slots=True)

@@ -12,14 +12,14 @@ from random import Random
 from .audit import audit, every_job
 from .caller import Caller, Unanswered
 from .clients import Client
-from .ledger import FINAL, Json, Ledger
+from .ledger import FINAL, Course, Json, Ledger
 from .server import Server
 from .watch import Life, Probe, watch_memory
 
 LONGEST_DRAIN = 300.0
 
-Harm = Callable[[Ledger, float], Awaitable[None]]
-"""What is done to the server, until a moment, beside the clients."""
+Harm = Callable[[Ledger, Course], Awaitable[None]]
+"""What is done to the server, until the course is over, beside the clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ async def drive(server: Server, plan: Plan, harm: Harm | None = None) -> Outcome
     await server.start()
     await server.wait_until_ready()
     began = time.monotonic()
-    until = began + plan.seconds
+    course = Course(began + plan.seconds, has_faults_to_come=harm is not None)
     probe = Probe(server.url)
     auditor = Caller(server.url, ledger, endures=plan.endures)
     beside = [asyncio.create_task(hear_everything(auditor))]
@@ -65,8 +65,8 @@ async def drive(server: Server, plan: Plan, harm: Harm | None = None) -> Outcome
         beside.append(asyncio.create_task(watch_memory(server, outcome.lives)))
         await probe.start()
     try:
-        crowd = [live(server, plan, ledger, number, until) for number in range(plan.clients)]
-        await asyncio.gather(*crowd, *([harm(ledger, until)] if harm else []))
+        crowd = [live(server, plan, ledger, number, course) for number in range(plan.clients)]
+        await asyncio.gather(*crowd, *([harm(ledger, course)] if harm else []))
         outcome.seconds = time.monotonic() - began
         await probe.stop()
         await drained(auditor)
@@ -84,12 +84,12 @@ async def drive(server: Server, plan: Plan, harm: Harm | None = None) -> Outcome
     return outcome
 
 
-async def live(server: Server, plan: Plan, ledger: Ledger, number: int, until: float) -> None:
+async def live(server: Server, plan: Plan, ledger: Ledger, number: int, course: Course) -> None:
     """One client's life."""
     caller = Caller(server.url, ledger, endures=plan.endures)
     random = Random(f"{plan.seed} {number}")
     try:
-        await Client(caller, ledger, random, until, plan.has_page).live()
+        await Client(caller, ledger, random, course, plan.has_page).live()
     finally:
         await caller.close()
 
