@@ -14,6 +14,9 @@ from .places import place_of
 SMALL = 1 << 16
 """Bytes up to which a file travels with the manifest."""
 
+EXCERPT_AT, EXCERPT = 0x100000, 0x10000
+"""Where in a checkpoint the part begins that its old hash is of, and how many bytes it has."""
+
 _WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
 
 
@@ -21,7 +24,8 @@ _WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
 class Item:
     """One file: what the server calls it, its place on nodes, its size and time, and what the catalogue knows of it.
 
-    `data` are the contents of a small one; those of others are sent when a plan names them.
+    `data` are the contents of a small one; those of others are sent when a plan names them. `excerpt` is the part of a
+    checkpoint, from byte `EXCERPT_AT`, by whose hash early versions named it (D011).
     """
 
     path: str
@@ -31,6 +35,7 @@ class Item:
     data: bytes | None = field(default=None, repr=False)
     facts: Mapping[Kind, Facts] = field(default_factory=dict)
     sha256: str | None = None
+    excerpt: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +113,19 @@ class Manifest:
             known = self._items.get(place)
             is_same = known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
             if known is not None and is_same:
-                data = known.data
+                data, excerpt = known.data, known.excerpt
             else:
                 data = path.read_bytes() if is_small or status.st_size <= SMALL else None
+                excerpt = _excerpt(path) if data is None and facts and "checkpoint" in facts else b""
         except OSError:
             return
-        yield Item(str(path), place, status.st_size, status.st_mtime_ns, data, facts or {}, sha256)
+        yield Item(str(path), place, status.st_size, status.st_mtime_ns, data, facts or {}, sha256, excerpt)
+
+
+def _excerpt(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(EXCERPT_AT)
+        return file.read(EXCERPT)
 
 
 def _beside(kind: Kind, entry: Entry) -> Iterator[Path]:

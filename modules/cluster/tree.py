@@ -10,7 +10,7 @@ from pathlib import Path
 from modules.catalogue.index import Index
 from modules.catalogue.scan import Stamp
 
-from .manifest import Changes, Item
+from .manifest import EXCERPT_AT, Changes, Item
 
 
 class Tree:
@@ -79,6 +79,8 @@ class Tree:
         fresh = target.with_name(f".{target.name}.new")
         with fresh.open("wb") as file:
             if item.data is None:
+                file.seek(EXCERPT_AT)
+                file.write(item.excerpt)
                 file.truncate(item.size)
             else:
                 file.write(item.data)

@@ -44,14 +44,7 @@ from modules.params import Settings, Txt2ImgRequest
 
 from .conftest import NearNode
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-"""A relay's threads end it by ending its process; here each of them raises instead."""
-
 FAKE = Path(__file__).with_name("fake_engine.py")
-
-
-class Gone(BaseException):
-    """The relay's process has ended with this code."""
 
 
 class Server(Pipes):
@@ -112,16 +105,13 @@ class Running:
             porter=Porter(node, self.index, lambda text: None),
         )
         monkeypatch.setattr("modules.cluster.relay.os._exit", self._end)
-        threading.Thread(target=self._live, daemon=True).start()
-
-    def _live(self) -> None:
-        with pytest.raises(Gone):
-            self._relay.live()
+        threading.Thread(target=self._relay.live, daemon=True).start()
 
     def _end(self, code: int) -> None:
+        """The process would be gone; here the thread that ends it stays where it is."""
         if self.code is None:
             self.code = code
-        raise Gone
+        threading.Event().wait()
 
     def close(self) -> None:
         self.server.hang_up()
