@@ -117,6 +117,8 @@ def _prepare(db: sqlite3.Connection, path: Path | None) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
+    # Who opens the file waits a second for its lock. Later a wait would hold up everybody who asks how a job goes.
+    db.execute("PRAGMA busy_timeout = 50")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise BadFile(path or "queue", f"made by a newer Tagbrush (version {version}); update this one to use it")
