@@ -5,11 +5,11 @@ the server over the same pipes, in the same messages, as a local worker does. It
 place an actor on a node with a free GPU (or free processors), and passes on what either side says. The actor keeps a
 `python -m modules.engine` beside it, the very program that runs here without Ray.
 
-Why a relay: Ray ends a driver whose cluster goes away, from within its C++ core (tried: a killed GCS ends it with
-exit code 1), and the server must survive that. To the supervisor a dead relay is a dead worker, so its
-restarts, retries and refusals hold for machines as they do for processes, and Ray takes an actor away with its driver:
-whatever is killed with -9, nothing stays behind. Why a process beside the actor: a crash in CUDA, or the system short
-of memory, leaves an actor that can tell how the engine ended; and no call into torch keeps Ray waiting for an answer.
+Why a relay: Ray ends a driver whose cluster goes away, from within its C++ core (tried: by killing the GCS), and the
+server must survive that. To the supervisor a dead relay is a dead worker, so its restarts, retries and refusals hold
+for machines as they do for processes, and Ray takes an actor away with its driver: whatever is killed with -9, nothing
+stays behind. Why a process beside the actor: a crash in CUDA, or a system short of memory, leaves an actor that can
+tell how the engine ended; and no call into torch keeps Ray waiting for an answer.
 
 What travels, and how: the code as a Ray package, so that every node runs this very version (`versions` compares what
 else matters); what files there are as a manifest (`manifest`), of which each node makes a tree of placeholders with the
