@@ -8,9 +8,10 @@ A server of this checkout with a fresh data folder makes small pictures with the
 jobs, follow them by events and by polling, move and cancel them, redraw pictures, reload, and vanish in mid-stream;
 with --page they open the page itself too. In the end requests, records, events and files are held against each other.
 
-Status calls count while a job runs: those of the clients, and those of a process that does nothing else. Memory counts
-after a warm-up of 30 % of the run, three minutes at most: the median of the last quarter of the samples over that of
-the first. Ends with exit code 1 when anything is not as it should be; what it started and wrote is gone then.
+Status calls count while a job runs, as a process of its own sees them that does nothing else (those of the crowd are
+shown beside them). Memory is resident memory (RSS) after a warm-up of 30 % of the run, three minutes at most: the
+median of the last quarter of the samples over that of the first. Ends with exit code 1 when anything is not as it
+should be; what it started and wrote is gone then.
 """
 
 from __future__ import annotations

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .run import Outcome, Plan
 from .watch import MIB, Life, percentile
 
 FASTEST = 0.050
-"""Seconds within which 95 of 100 status calls are to be answered."""
+"""Seconds within which 95 of 100 status calls are to be answered, as a client sees it that does nothing else.
+
+Those of the crowd are shown too, but in them each client waits for all the others in its process."""
 
 MOST_GROWTH = 0.02
+"""Of resident memory: PSS and USS change whenever another program that has the same libraries comes or goes."""
 SHARE_TO_WARM_UP = 0.3
 LONGEST_WARM_UP = 180.0
 STATUS = ("/tagbrush/v1/status", "/sdapi/v1/progress", "/tagbrush/v1/jobs/{id}")
@@ -42,16 +45,15 @@ def judge(plan: Plan, outcome: Outcome) -> Verdict:
     rows = [*counted(plan, outcome)]
     calls = [seconds for path, seconds in outcome.ledger.seconds if path in STATUS]
     probed = [seconds for values in outcome.probed.values() for seconds in values]
-    for name, values in (("by the clients", calls), ("by a process that does nothing else", probed)):
-        p95 = percentile(values, 0.95)
-        figures = (percentile(values, share) * 1000 for share in (0.5, 0.95, 0.99, 1.0))
-        rows.append((f"status calls {name}: number; ms at 50, 95, 99, 100 %", _figures(len(values), *figures)))
-        if not p95 < FASTEST:
-            wrong.append(f"95 of 100 status calls {name} take up to {p95 * 1000:.0f} ms, not {FASTEST * 1000:.0f}")
+    rows.append(("status calls of the clients: number; ms at 50, 95, 99, 100 %", _times(calls)))
+    rows.append(("status calls of a process that does nothing else: the same", _times(probed)))
+    p95 = percentile(probed, 0.95)
+    if not p95 < FASTEST:
+        wrong.append(f"95 of 100 status calls take up to {p95 * 1000:.0f} ms, not {FASTEST * 1000:.0f}")
     for life in longest_lives(outcome):
         rows.append((f"memory of the {life.role}", _memory(life, warm_up(plan))))
-        rows.append((f"its PSS in MiB after so many seconds of its life (warm-up {warm_up(plan):.0f})", _curve(life)))
-        growth = life.growth("pss", warm_up(plan))
+        rows.append((f"its RSS in MiB after so many seconds of its life (warm-up {warm_up(plan):.0f})", _curve(life)))
+        growth = life.growth("rss", warm_up(plan))
         if growth is None:
             wrong.append(f"the {life.role} did not live long enough to tell whether it grows")
         elif growth >= MOST_GROWTH:
@@ -81,8 +83,8 @@ def longest_lives(outcome: Outcome) -> Iterator[Life]:
 
 
 def _memory(life: Life, warm_up: float) -> str:
-    parts = [f"PSS {life.level('pss'):.0f} MiB, RSS {life.level('rss'):.0f} MiB"]
-    for what in ("pss", "rss", "uss"):
+    parts = [f"RSS {life.level('rss'):.0f} MiB, PSS {life.level('pss'):.0f} MiB"]
+    for what in ("rss", "pss", "uss"):
         growth = life.growth(what, warm_up)
         parts.append(f"{what.upper()} {growth:+.2%}" if growth is not None else f"{what.upper()} unknown")
     last = life.samples[-1]
@@ -92,8 +94,9 @@ def _memory(life: Life, warm_up: float) -> str:
 def _curve(life: Life) -> str:
     """Ten points of the life, evenly spread."""
     points = life.samples[:: max(1, len(life.samples) // 10)]
-    return ", ".join(f"{sample.age:.0f}: {sample.pss / MIB:.1f}" for sample in points)
+    return ", ".join(f"{sample.age:.0f}: {sample.rss / MIB:.1f}" for sample in points)
 
 
-def _figures(number: int, *values: float) -> str:
-    return f"{number}; " + ", ".join(f"{value:.0f}" for value in values)
+def _times(values: Sequence[float]) -> str:
+    shares = (percentile(values, share) * 1000 for share in (0.5, 0.95, 0.99, 1.0))
+    return f"{len(values)}; " + ", ".join(f"{milliseconds:.0f}" for milliseconds in shares)

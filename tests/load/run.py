@@ -68,6 +68,8 @@ async def drive(server: Server, plan: Plan, harm: Harm | None = None) -> Outcome
         crowd = [live(server, plan, ledger, number, course) for number in range(plan.clients)]
         await asyncio.gather(*crowd, *([harm(ledger, course)] if harm else []))
         outcome.seconds = time.monotonic() - began
+        # What is shared with the probe is counted differently once it is gone, so nothing is measured then.
+        await cancelled(beside[1:])
         await probe.stop()
         await drained(auditor)
         await heard_all(auditor)
