@@ -20,6 +20,7 @@ from modules.sampling import (
     sigmas,
 )
 from modules.sampling.beta import beta_quantile, beta_share
+from tests.rounding import assert_same_numbers
 
 LABELS = [schedule.label for schedule in NAMED]
 COUNTS = (1, 2, 5, 8, 10, 11, 12, 20, 30)
@@ -39,7 +40,7 @@ def test_every_schedule_that_has_a_name_has_a_function() -> None:
 
 
 def test_the_models_levels_are_the_references(levels: NoiseLevels, golden_sigmas: Mapping[str, np.ndarray]) -> None:
-    assert np.array_equal(levels.sigmas.numpy(), golden_sigmas["model_sigmas"])
+    assert_same_numbers(levels.sigmas.numpy(), golden_sigmas["model_sigmas"])
 
 
 def test_every_schedule_of_the_reference_is_compared(golden_sigmas: Mapping[str, np.ndarray]) -> None:
@@ -50,7 +51,7 @@ def test_every_schedule_of_the_reference_is_compared(golden_sigmas: Mapping[str,
 @pytest.mark.parametrize("n", COUNTS)
 @pytest.mark.parametrize("schedule", NAMED, ids=lambda schedule: schedule.name)
 def test_a_schedule_is_the_references_bit_for_bit(schedule, n: int, levels: NoiseLevels, golden_sigmas) -> None:
-    assert np.array_equal(sigmas(schedule.label, n, levels), golden_sigmas[f"{schedule.name}/{n}"])
+    assert_same_numbers(sigmas(schedule.label, n, levels), golden_sigmas[f"{schedule.name}/{n}"])
 
 
 @pytest.mark.parametrize("label", LABELS)
