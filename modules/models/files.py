@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +35,7 @@ _TORN = (
     AssertionError,
     OverflowError,
     OSError,
+    struct.error,
 )
 
 
@@ -76,7 +79,8 @@ def read_pickled(path: Path) -> Any:
     try:
         # torch.load goes by the name where it is given one
         mapped = path.suffix.lower() != ".safetensors" and zipfile.is_zipfile(path)
-        with _harmless_classes(), path.open("rb") as file:
+        with _harmless_classes(), warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")  # of old pickle protocols, which are read all the same
             return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
     except _TORN as error:
         raise BadFile(path, f"is damaged or no weights file ({_first_line(error)}). Download it again.") from error

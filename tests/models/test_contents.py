@@ -94,6 +94,14 @@ def test_a_mark_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> Non
         read_weights(path)
 
 
+@pytest.mark.parametrize("length", [420, 448, 449])
+def test_a_pickle_cut_within_a_number_is_damaged(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(written(tmp_path, "legacy").read_bytes()[:length])
+    with pytest.raises(BadFile, match="damaged"):
+        read_weights(path)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_no_damage_under_any_name_gives_another_error(
