@@ -77,7 +77,7 @@ def sampling(bench: Bench, *numbers: int) -> None:
 def test_the_batches_of_a_job_are_spread_over_idle_workers(make_bench: MakeBench) -> None:
     bench = make_bench(TWO)
     both_ready(bench)
-    hold(bench, 0, 2)
+    hold(bench, 0, 4)
     job = bench.submit("each", n_iter=6, batch_size=2)
     sampling(bench, 0, 4)
     release(bench)
