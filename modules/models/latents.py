@@ -8,7 +8,7 @@ import torch
 
 from modules.models.memory import free_memory, is_out_of_memory
 from modules.models.model import Model
-from modules.models.strips import decode_in_strips
+from modules.models.strips import decode_in_strips, encode_in_strips
 from modules.params import TagbrushError
 
 BLACK = -1.0
@@ -38,7 +38,8 @@ def decode(model: Model, latents: torch.Tensor, *, clamp: bool = True) -> torch.
 def encode(model: Model, pixels: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
     """(B, 3, H, W) pixels in [0, 1] -> (B, 4, H/8, W/8) float32 latents of the UNet's scale, on the model's device.
 
-    `noise` draws from the distribution that the VAE gives; without it the result is its mean. Errors as `decode`.
+    `noise` draws from the distribution that the VAE gives; without it the result is its mean. What overflows or finds
+    too little memory is tried again as by `decode`, and errors are the same.
     """
     moments = torch.cat([_reliably(model, _encode_one, picture[None] * 2 - 1) for picture in pixels.float()])
     mean, log_variance = moments.chunk(2, dim=1)
@@ -59,21 +60,33 @@ def require_numbers(model: Model, latents: torch.Tensor) -> None:
 
 
 def _decode_one(model: Model, latent: torch.Tensor) -> torch.Tensor:
-    if model.spares_memory:
-        return decode_in_strips(model.vae, latent)
-    try:
+    def at_once() -> torch.Tensor:
         return model.vae.decode(latent).sample
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    # out here nothing holds on to what the failed attempt had computed
-    free_memory(model.device)
-    return decode_in_strips(model.vae, latent)
+
+    return _at_once_or_in_strips(model, at_once, lambda: decode_in_strips(model.vae, latent))
 
 
 def _encode_one(model: Model, picture: torch.Tensor) -> torch.Tensor:
     """(1, 8, H/8, W/8): mean and log variance."""
-    return model.vae.encode(picture).latent_dist.parameters
+
+    def at_once() -> torch.Tensor:
+        return model.vae.encode(picture).latent_dist.parameters
+
+    return _at_once_or_in_strips(model, at_once, lambda: encode_in_strips(model.vae, picture))
+
+
+def _at_once_or_in_strips(
+    model: Model, at_once: Callable[[], torch.Tensor], in_strips: Callable[[], torch.Tensor]
+) -> torch.Tensor:
+    if not model.spares_memory:
+        try:
+            return at_once()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # out here nothing holds on to what the failed attempt had computed
+        free_memory(model.device)
+    return in_strips()
 
 
 def _reliably(model: Model, run: Callable[[Model, torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:

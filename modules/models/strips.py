@@ -1,7 +1,7 @@
-"""Decoding with little memory: the decoder run on strips of rows, giving what it gives at once.
+"""A VAE with little memory: decoder and encoder run on strips of rows, giving what they give at once.
 
-Cutting a picture into tiles that are decoded alone changes it, since GroupNorm and the attention in the decoder's
-middle look at all of it. Here each layer is computed strip by strip instead: convolutions read the rows beside a strip,
+Cutting a picture into tiles that go through alone changes it, since GroupNorm and the attention in the VAE's middle
+look at all of it. Here each layer is computed strip by strip instead: convolutions read the rows beside a strip,
 and normalisations first go through all strips for their mean and variance. What is finished waits in main memory.
 """
 
@@ -42,6 +42,24 @@ def decode_in_strips(vae: AutoencoderKL, latent: torch.Tensor, *, numbers: int =
             layer = _keep(Convolved(Doubled(layer), upsampler.conv), latent.device, numbers)
     last = Convolved(Normalised(layer, decoder.conv_norm_out, decoder.conv_act, numbers), decoder.conv_out)
     return _keep(last, latent.device, numbers).all.to(latent.device)
+
+
+@torch.inference_mode()
+def encode_in_strips(vae: AutoencoderKL, picture: torch.Tensor, *, numbers: int = NUMBERS) -> torch.Tensor:
+    """(1, 3, 8h, 8w) pixels in [-1, 1] -> (1, 8, h, w), mean and log variance as `vae.encode` gives up to rounding.
+
+    A strip has at most about `numbers` numbers.
+    """
+    encoder, device = vae.encoder, picture.device
+    layer = _keep(Convolved(Kept(picture.cpu(), device), encoder.conv_in), device, numbers)
+    for block in encoder.down_blocks:
+        for resnet in block.resnets:
+            layer = _keep(_residual(layer, resnet, numbers), device, numbers)
+        for downsampler in block.downsamplers or ():
+            layer = _keep(Halved(layer, downsampler.conv), device, numbers)
+    x = _middle(encoder.mid_block, layer.all.to(device))
+    moments = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(x)))
+    return vae.quant_conv(moments) if vae.quant_conv is not None else moments
 
 
 class Layer(Protocol):
@@ -111,6 +129,25 @@ class Convolved:
             given, above, below = torch.cat([*over, given, *under], dim=2), 0, 0
         padded = functional.pad(given, (side, side, 0, 0), mode=mode)
         return functional.conv2d(functional.pad(padded, (0, 0, above, below)), conv.weight, conv.bias)
+
+
+@dataclass(frozen=True)
+class Halved:
+    """A convolution at every other pixel, which reads zeros beyond the lower and the right edge alone."""
+
+    source: Layer
+    convolution: nn.Conv2d
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        _, height, width = self.source.shape
+        return self.convolution.out_channels, height // 2, width // 2
+
+    def rows(self, start: int, stop: int) -> torch.Tensor:
+        conv, (_, height, _) = self.convolution, self.source.shape
+        end = 2 * stop + 1
+        given = functional.pad(self.source.rows(2 * start, min(end, height)), (0, 1, 0, max(end - height, 0)))
+        return functional.conv2d(given, conv.weight, conv.bias, stride=2)
 
 
 @dataclass
@@ -189,7 +226,7 @@ def _strips(layer: Layer, numbers: int) -> Iterator[tuple[int, int]]:
 
 
 def _middle(block: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """The decoder's middle, an 64th of the picture, whose attention is computed for some positions after others."""
+    """The VAE's middle, a 64th of the picture, whose attention is computed for some positions after others."""
     x = block.resnets[0](x, None)
     for attention, resnet in zip(block.attentions, block.resnets[1:], strict=True):
         x = resnet(x if attention is None else _attended(attention, x), None)

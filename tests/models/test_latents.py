@@ -157,8 +157,11 @@ class Starving(nn.Module):
         self.asked += 1
         raise self.error
 
+    def encode(self, pixels: torch.Tensor) -> SimpleNamespace:
+        return self.decode(pixels)
 
-@pytest.mark.parametrize(
+
+LACKS_OF_MEMORY = pytest.mark.parametrize(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory."),
@@ -167,6 +170,9 @@ class Starving(nn.Module):
     ],
     ids=lambda error: type(error).__name__,
 )
+
+
+@LACKS_OF_MEMORY
 def test_a_picture_that_does_not_fit_into_memory_is_decoded_in_strips(model: Model, error: Exception) -> None:
     """R005."""
     latents = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0))
@@ -175,6 +181,19 @@ def test_a_picture_that_does_not_fit_into_memory_is_decoded_in_strips(model: Mod
     assert starving.asked == 2
 
 
+@LACKS_OF_MEMORY
+def test_a_picture_to_be_redrawn_that_does_not_fit_into_memory_is_encoded_in_strips(
+    model: Model, error: Exception
+) -> None:
+    """R005."""
+    pixels = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    starving = Starving(model.vae, error)
+    torch.testing.assert_close(encode(replace(model, vae=starving), pixels), encode(model, pixels), atol=2e-5, rtol=0)
+    assert starving.asked == 2
+
+
 def test_other_errors_of_the_vae_are_not_taken_for_a_lack_of_memory(model: Model) -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         decode(replace(model, vae=Starving(model.vae, RuntimeError("shapes differ"))), torch.zeros(1, 4, 8, 8))
+    with pytest.raises(RuntimeError, match="shapes"):
+        encode(replace(model, vae=Starving(model.vae, RuntimeError("shapes differ"))), torch.zeros(1, 3, 64, 64))
