@@ -62,7 +62,7 @@ SENT: dict[int | str, dict[str, Any]] = {
                     (f"id: {event.id}\n" if event.id else "")
                     + f"event: {event.kind}\ndata: {json.dumps(event.data)}\n\n"
                     for event in SAID
-                )
+                ),
             }
         },
     }

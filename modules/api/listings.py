@@ -11,9 +11,17 @@ import psutil
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from modules.catalogue import Entry, misfit
+from modules.catalogue import Catalogue, Entry, misfit
 from modules.images import read_metadata
-from modules.params import LATENT_UPSCALERS, PIXEL_UPSCALERS, SAMPLERS, SCHEDULES, complete, parse_infotext
+from modules.params import (
+    LATENT_UPSCALERS,
+    PIXEL_UPSCALERS,
+    SAMPLERS,
+    SCHEDULES,
+    BadFile,
+    complete,
+    parse_infotext,
+)
 
 from .compat import ScriptInfo, ScriptLists, script_infos, script_lists
 from .errors import RESPONSES
@@ -177,7 +185,7 @@ def loras(services: Bound) -> list[LoraItem]:
     entries = services.catalogue.entries("lora")
     aliases = _aliases(entries)
     return [
-        LoraItem(name=entry.name, alias=alias, path=str(entry.path), metadata=_metadata(entry))
+        LoraItem(name=entry.name, alias=alias, path=str(entry.path), metadata=_metadata(services.catalogue, entry))
         for entry, alias in zip(entries, aliases, strict=True)
     ]
 
@@ -344,9 +352,13 @@ def _aliases(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
-def _metadata(entry: Entry) -> dict[str, Any]:
-    """What the file says of itself; objects written as JSON become such, as A1111 does it."""
-    return {name: _taken_apart(value) for name, value in entry.metadata.items()}
+def _metadata(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
+    """What the file says of itself, all of it; objects written as JSON become such, as A1111 does it."""
+    try:
+        said = catalogue.metadata(entry)
+    except BadFile:  # changed or gone since it was listed
+        said = entry.metadata
+    return {name: _taken_apart(value) for name, value in said.items()}
 
 
 def _taken_apart(value: str) -> Any:

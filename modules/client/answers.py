@@ -45,11 +45,14 @@ class Progress(Answer):
 
 
 class Job(Answer):
-    """A request on its way to pictures; times are seconds since 1970."""
+    """A request on its way to pictures; times are seconds since 1970. `wanted` is the state in which someone asked a
+    running one to end.
+    """
 
     id: str
     task: str
     state: str
+    wanted: str | None = None
     position: int | None = None
     created: float
     started: float | None = None

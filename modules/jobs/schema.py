@@ -89,13 +89,15 @@ class Progress(Record):
 class Job(Record):
     """A request on its way to pictures.
 
-    `position` counts from 1 among the queued jobs and is None for the others; times are seconds since 1970.
+    `position` counts from 1 among the queued jobs and is None for the others; times are seconds since 1970. `wanted` is
+    the state in which someone asked a running one to end.
     `settings` is the snapshot taken at submission with `override_settings` folded in.
     """
 
     id: str
     task: str
     state: JobState
+    wanted: JobState | None = None
     position: int | None = None
     attempts: int = 0
     created: float

@@ -198,10 +198,10 @@ class JobStore:
                 "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state = 'queued'",
                 (self._clock(), job_id),
             ).rowcount
-            self._db.execute(
-                "UPDATE jobs SET wanted = COALESCE(wanted, ?) WHERE id = ? AND state = 'running'", (wanted, job_id)
-            )
-            return self._told(job_id, events) if changed else self.get(job_id)
+            noted = self._db.execute(
+                "UPDATE jobs SET wanted = ? WHERE id = ? AND state = 'running' AND wanted IS NULL", (wanted, job_id)
+            ).rowcount
+            return self._told(job_id, events) if changed or noted else self.get(job_id)
 
     def add_notice(self, job_id: str, text: str) -> None:
         """Note `text` on the job once, however often it is said."""
@@ -371,9 +371,11 @@ class JobStore:
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-            then()
-            for event in events:
-                self.announce(event)
+            try:
+                then()
+            finally:  # what is on disk is told, whatever becomes of the rest
+                for event in events:
+                    self.announce(event)
 
     def _told(self, job_id: str, events: list[Event]) -> Job:
         job = self.get(job_id)

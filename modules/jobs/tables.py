@@ -135,6 +135,7 @@ def job(row: sqlite3.Row, position: int | None, pictures: Sequence[sqlite3.Row])
         id=row["id"],
         task=row["task"],
         state=JobState(row["state"]),
+        wanted=row["wanted"] if row["state"] == JobState.RUNNING else None,
         position=position,
         attempts=row["attempts"],
         created=row["created"],

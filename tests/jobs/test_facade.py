@@ -107,10 +107,10 @@ def test_a_snapshot_and_what_follows_it_tell_everything(make_bench: MakeBench) -
             async for event in listener:
                 kinds.append(event.kind)
                 if event.kind == "job":
-                    states.append(event.data["state"])
-                if states and states[-1] == "interrupted":
+                    states.append((event.data["state"], event.data["wanted"]))
+                if states and states[-1][0] == "interrupted":
                     break
-        assert states == ["queued", "running", "interrupted"]
+        assert states == [("queued", None), ("running", None), ("running", "interrupted"), ("interrupted", None)]
         assert "picture" in kinds
 
     asyncio.run(story())

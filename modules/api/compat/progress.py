@@ -67,6 +67,7 @@ def progress(active: Sequence[Job], textinfo: str, preview: bytes | None, task: 
         return ProgressAnswer()
     job, done = active[0], active[0].progress
     state = State(
+        interrupted=job.wanted is not None,
         job=f"{job.task} {job.id}",
         job_count=done.batches if done else job.request.n_iter,
         job_timestamp=timestamp(job.started or job.created),
