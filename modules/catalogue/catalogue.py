@@ -199,7 +199,7 @@ class Catalogue:
         self._listeners.append(callback)
         with self._lock:
             if self._watch is None:
-                self._watch = Watch(self._watched_folders, self._folders_changed)
+                self._watch = Watch(self._watched_folders, self._folders_changed, self._catch_up)
 
     def _watched_folders(self) -> dict[Kind, tuple[Path, ...]]:
         watched = {kind: self.folders.of(kind) for kind in KINDS}
@@ -210,6 +210,10 @@ class Catalogue:
         for kind in sorted(kinds):
             if not self._closing.is_set() and self._refresh(kind, PATIENCE):
                 self._tell(kind)
+
+    def _catch_up(self) -> None:
+        """Tell what has changed unwatched since each kind was scanned."""
+        self._folders_changed(frozenset(self._shelves))
 
     def _tell(self, kind: Kind) -> None:
         if not self._closing.is_set():

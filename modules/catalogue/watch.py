@@ -26,13 +26,17 @@ class Watch:
     """A thread that calls back with the kinds whose folders changed.
 
     A folder that is missing is watched as soon as it exists. Where the system cannot notify (no more inotify watches,
-    some network drives), the folders are compared every few seconds instead.
+    some network drives), the folders are compared every few seconds instead. Whenever it has begun to see changes it
+    calls `begun`: what changed before that, it has not seen.
     """
 
     def __init__(
-        self, folders: Callable[[], Mapping[Kind, tuple[Path, ...]]], callback: Callable[[frozenset[Kind]], None]
+        self,
+        folders: Callable[[], Mapping[Kind, tuple[Path, ...]]],
+        callback: Callable[[frozenset[Kind]], None],
+        begun: Callable[[], None],
     ) -> None:
-        self._folders, self._callback = folders, callback
+        self._folders, self._callback, self._begun = folders, callback, begun
         self._stop = threading.Event()
         self._polling = False
         self._thread = threading.Thread(target=self._run, name="catalogue watch", daemon=True)
@@ -58,6 +62,7 @@ class Watch:
 
     def _watch(self, roots: frozenset[Path]) -> None:
         """Report changes below the roots until other roots exist or the watch is closed."""
+        has_begun = False
         try:
             for changes in watchfiles.watch(
                 *roots,
@@ -71,6 +76,9 @@ class Watch:
                 force_polling=self._polling,
                 poll_delay_ms=LOOK_MS,
             ):
+                if not has_begun:
+                    has_begun = True
+                    self._begun()
                 if changes:
                     self._callback(self._kinds(Path(path) for _, path in changes))
                 if self._existing() != roots:
