@@ -1,7 +1,8 @@
 """A worker on a node: keeps an engine process, and the files that it needs, for a relay on the server's machine.
 
 A plain class, which `connection` makes a Ray actor of. Ray calls its methods from several threads, one for each of the
-groups in `GROUPS`, so that listening, talking and copying never wait for each other.
+groups in `GROUPS`, so that listening, talking and copying never wait for each other; what the engine says comes from a
+thread of its own. A copy under way is the business of "files" alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from modules.images import remove_mark
 from modules.jobs import Exit
 from modules.jobs.messages import Here, Message, Need, PictureSaved, encode, read
 from modules.jobs.process import WorkerProcess
+from modules.jobs.worker import Worker
 
 from .blobs import Arrival, Blobs, hold, is_held
 from .manifest import Changes, Item
@@ -38,8 +40,8 @@ from .tree import Tree
 from .versions import Versions, code_root, versions
 from .words import Ended, Made, Spoken, Wanted, Word
 
-GROUPS: Mapping[str, int] = MappingProxyType({"hear": 1, "tell": 1, "files": 1})
-"""Of a Ray actor's calls, and how many of each may run at once."""
+GROUPS: Mapping[str, int] = MappingProxyType({"hear": 1, "tell": 1, "renew": 1, "files": 1})
+"""Of a Ray actor's calls, and how many of each may run at once; "files" may be at it for minutes."""
 
 MOST_WORDS = 64
 """In one answer to `tell`."""
@@ -107,25 +109,25 @@ class NodeWorker:
                 words.append(self._said.get_nowait())
         return words
 
-    def _receive(self, process: object, said: Message | Exit) -> None:
+    def _receive(self, process: Worker, said: Message | Exit) -> None:
         if isinstance(said, Exit):
             self._said.put(Ended(said.code, str(said), said.printed))
         elif isinstance(said, Need):
-            self._want(said)
+            self._want(process, said)
         elif isinstance(said, PictureSaved):
             self._said.put(self._made(said))
         else:
             self._said.put(Spoken(encode(said)))
 
-    def _want(self, need: Need) -> None:
+    def _want(self, process: Worker, need: Need) -> None:
         items = self._tree.lacking(need.files)
         if items:
             self._said.put(Wanted(need.number, items))
         else:
-            self.answer(need.number)
+            process.send(Here(number=need.number))
 
     def _made(self, message: PictureSaved) -> Made:
-        """The picture, taken off this node's disk."""
+        """The picture, taken off this node's disk. Raises OSError."""
         path = Path(message.path)
         remove_mark(path)
         data = path.read_bytes()

@@ -97,7 +97,7 @@ class RayNode:
         self._call("hear", "hear", frame)
 
     def renew(self, files: Changes) -> None:
-        self._call("files", "renew", files)
+        self._call("renew", "renew", files)
 
     def tell(self, patience: float) -> list[Word]:
         words: list[Word] = self._call("tell", "tell", patience)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from modules.catalogue import KINDS, Catalogue, Entry, Facts, Kind, StyleFiles
 from modules.catalogue.scan import CONFIGURATION, SIDECAR_ENDINGS
+from modules.params import TagbrushError
 
 from .places import place_of
 
@@ -18,6 +21,10 @@ EXCERPT_AT, EXCERPT = 0x100000, 0x10000
 """Where in a checkpoint the part begins that its old hash is of, and how many bytes it has."""
 
 _WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
+
+
+class NotSeen(TagbrushError):
+    """The server's own files cannot be looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Changes:
 
 
 class Manifest:
-    """The server's files as they were at the last look."""
+    """The server's files as they were at the last look. A look may raise NotSeen."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -58,12 +65,14 @@ class Manifest:
 
     def look(self, kind: Kind | None = None) -> Changes:
         """What has changed since the last look; `kind` was told to have changed (None: look through all)."""
-        self._catalogue.refresh(kind, patience=None)
+        with _in_words():
+            self._catalogue.refresh(kind, patience=None)
         return self.glance()
 
     def glance(self) -> Changes:
         """As `look`, but folders to which no file came, and from which none went, are taken to be as they were."""
-        before, self._items = self._items, {item.place: item for item in self._found()}
+        with _in_words():
+            before, self._items = self._items, {item.place: item for item in self._found()}
         new = tuple(item for place, item in self._items.items() if before.get(place) != item)
         return Changes(new, tuple(place for place in before if place not in self._items))
 
@@ -120,6 +129,15 @@ class Manifest:
         except OSError:
             return
         yield Item(str(path), place, status.st_size, status.st_mtime_ns, data, facts or {}, sha256, excerpt)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Has what goes wrong with folders, or with the catalogue's index of them, be a NotSeen."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise NotSeen(f"The server's files cannot be looked through: {error}. Check their disks.") from error
 
 
 def _excerpt(path: Path) -> bytes:

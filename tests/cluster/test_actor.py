@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from modules.catalogue import Folders
 from modules.cluster.actor import cache_folder, in_a_lasting_thread
+from modules.cluster.manifest import Item
+from modules.jobs.messages import Here, Message, Need
 
 from .conftest import NearNode
 
@@ -24,6 +27,31 @@ def test_what_killed_workers_left_is_removed_by_the_next(folders: Folders, tmp_p
     for node in (killed, living, fresh):
         node.end()
     assert not list((cache / "workers").iterdir())
+
+
+class Engine:
+    """An engine that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.told.append(message)
+
+
+def test_a_plan_that_lacks_nothing_goes_on_while_files_of_another_are_copied(folders: Folders, tmp_path: Path) -> None:
+    node, engine, data = NearNode(folders, tmp_path / "node"), Engine(), b"weights"
+    item = Item("/nowhere/model.safetensors", "nowhere/model.safetensors", len(data), 0)
+    place = node.worker._tree.path(item.place)
+    place.parent.mkdir(parents=True)
+    assert node.offer(item, hashlib.sha256(data).hexdigest())
+    node.add(data[:3])
+    node.worker._receive(engine, Need(number=7, files=()))  # type: ignore[arg-type]
+    assert engine.told == [Here(number=7)]
+    node.add(data[3:])
+    node.finish(item)
+    assert place.read_bytes() == data
+    node.end()
 
 
 def test_the_cache_lies_where_the_node_says() -> None:

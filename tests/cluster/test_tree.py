@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from modules.catalogue import KINDS, Catalogue, Folders, StyleFiles
 from modules.catalogue.hashes import legacy_hash
-from modules.cluster.manifest import SMALL, Manifest
+from modules.cluster.manifest import SMALL, Changes, Item, Manifest, NotSeen
 from modules.cluster.places import moved, place_of
 from modules.cluster.tree import Tree
 
@@ -81,6 +83,19 @@ def test_only_what_has_changed_is_told(folders: Folders, manifest: Manifest) -> 
     assert manifest.glance().gone == (place_of(other),)
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), sqlite3.DatabaseError("disk image is malformed")])
+@pytest.mark.parametrize("broken", ["refresh", "current_entries"])
+def test_files_that_cannot_be_looked_through_are_told_in_words(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, broken: str, error: Exception
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Catalogue, broken, fail)
+    with pytest.raises(NotSeen, match=r"files cannot be looked through: .*(denied|malformed)"):
+        manifest.look()
+
+
 def test_a_file_that_changed_is_a_hole_again(catalogue: Catalogue, manifest: Manifest, tree: Tree) -> None:
     tree.change(manifest.look())
     path = catalogue.entries("checkpoint")[0].path
@@ -90,6 +105,40 @@ def test_a_file_that_changed_is_a_hole_again(catalogue: Catalogue, manifest: Man
     tree.change(manifest.look("checkpoint"))
     assert [item.path for item in tree.lacking([here])] == [str(path)]
     assert path.stat().st_size, "what the tree held was a link; the server's own file is left alone"
+
+
+def test_contents_that_were_on_their_way_when_the_file_changed_are_not_those_of_the_file_now(
+    catalogue: Catalogue, manifest: Manifest, tree: Tree
+) -> None:
+    tree.change(manifest.look())
+    path = catalogue.entries("checkpoint")[0].path
+    here = str(tree.path(place_of(path)))
+    [under_way] = tree.lacking([here])
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
+    tree.change(manifest.look("checkpoint"))
+    tree.fill(under_way, path, is_ours=False)
+    assert [item.mtime_ns for item in tree.lacking([here])] == [path.stat().st_mtime_ns]
+
+
+def test_files_that_come_while_others_are_looked_for_wait_for_that(
+    manifest: Manifest, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.change(manifest.look())
+    item = Item("/new.pt", "new.pt", SMALL + 1, 0)
+    changing = threading.Thread(target=lambda: tree.change(Changes((item,))))
+    path = Tree.path
+
+    def path_while_it_changes(tree: Tree, place: str) -> Path:
+        if threading.current_thread() is not changing and changing.ident is None:
+            changing.start()
+            changing.join(0.2)
+        return path(tree, place)
+
+    monkeypatch.setattr(Tree, "path", path_while_it_changes)
+    everything = [str(tree.root)]
+    assert item not in tree.lacking(everything)
+    changing.join(30)
+    assert item in tree.lacking(everything)
 
 
 def test_what_is_gone_goes(folders: Folders, manifest: Manifest, tree: Tree) -> None:
