@@ -48,7 +48,8 @@ class Arrivals:
 
     def stopped(self, job_id: str) -> None:
         """The job was asked to stop: a full disk is no longer waited for."""
-        self._stopped.add(job_id)
+        if job_id in self._jobs:
+            self._stopped.add(job_id)
 
     def gave_up(self, job_id: str) -> bool:
         """Whether the job has failed here already, so that what the node still says of it is nothing new."""
@@ -57,6 +58,7 @@ class Arrivals:
     def over(self, job_id: str) -> None:
         """The job is over."""
         self._jobs.pop(job_id, None)
+        self._stopped.discard(job_id)
         self._given_up.discard(job_id)
 
     def save(self, message: PictureSaved, data: bytes, suffix: str, *, is_kept: bool) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +42,7 @@ class Blobs:
 
         What a worker's tree still links to stays: removing it would free nothing.
         """
-        for path in sorted(self._removable(), key=lambda path: path.stat().st_atime_ns):
+        for _, path in sorted(self._removable()):
             if shutil.disk_usage(self.folder).free >= size + RESERVE:
                 return
             path.unlink(missing_ok=True)
@@ -52,10 +53,15 @@ class Blobs:
                 "Free some space on that node, or set TAGBRUSH_NODE_CACHE to a folder on a larger disk."
             )
 
-    def _removable(self) -> Iterator[Path]:
+    def _removable(self) -> Iterator[tuple[int, Path]]:
+        """What no tree links to, with the time of its last use in nanoseconds."""
         for path in self.folder.iterdir():
-            if len(path.name) == hashlib.sha256().digest_size * 2 and path.stat().st_nlink == 1:
-                yield path
+            if len(path.name) != hashlib.sha256().digest_size * 2:
+                continue
+            with suppress(FileNotFoundError):  # another worker of the node is making room, too
+                status = path.stat()
+                if status.st_nlink == 1:
+                    yield status.st_atime_ns, path
 
 
 class Arrival:
@@ -112,9 +118,11 @@ class Arrival:
         return self.path
 
     def close(self) -> None:
-        """Leave nothing half-done behind, and let others in."""
-        if self._file is not None:
-            self._file.close()
+        """Leave nothing half-done behind, and let others in; once that is done, what is there is theirs."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # of a full disk, to which closing would write the rest
+                file.close()
             self._part.unlink(missing_ok=True)
         self._lock.close()
 

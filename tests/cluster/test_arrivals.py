@@ -99,3 +99,10 @@ def test_a_job_that_is_to_stop_waits_for_no_disk(both: Both, monkeypatch: pytest
     both.arrivals.stopped("a")
     both.save()
     assert [type(each) for each in both.server] == [Failed]
+
+
+def test_nothing_is_kept_of_jobs_that_are_over(both: Both) -> None:
+    both.arrivals.stopped("a")
+    both.arrivals.over("a")
+    both.arrivals.stopped("a")
+    assert not (both.arrivals._jobs or both.arrivals._stopped or both.arrivals._given_up)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import threading
@@ -82,6 +83,49 @@ def test_room_is_made_of_what_was_used_longest_ago_and_is_not_in_use(
     assert (old.exists(), used.exists(), fresh.exists()) == (False, True, True)
     with pytest.raises(NotCopied, match="TAGBRUSH_NODE_CACHE"):
         blobs.make_room(1000)
+
+
+def test_what_another_worker_removes_meanwhile_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = Blobs(tmp_path / "files")
+    path = copy(blobs)
+    there = path.stat
+
+    class Gone(type(path)):  # type: ignore[misc]
+        """Listed, but removed before it is looked at."""
+
+        def stat(self, **options: object) -> os.stat_result:
+            there()
+            raise FileNotFoundError(2, "No such file", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([Gone(path)]))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, module.RESERVE))
+    with pytest.raises(NotCopied, match="TAGBRUSH_NODE_CACHE"):
+        blobs.make_room(1)
+
+
+class FullDisk(io.BytesIO):
+    """A file on a disk that is full, also when it is closed."""
+
+    def write(self, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        super().close()
+        raise OSError(28, "No space left on device")
+
+
+def test_a_copy_that_fails_lets_the_next_worker_in_and_leaves_its_copy_alone(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    first = Arrival(blobs, DIGEST, len(DATA))
+    assert first._file is not None
+    first._file.close()
+    first._file = FullDisk()
+    with pytest.raises(NotCopied, match="No space left"):
+        first.add(DATA)
+    second = Arrival(blobs, DIGEST, len(DATA))
+    second.add(DATA)
+    first.close()
+    assert second.finish().read_bytes() == DATA
 
 
 def test_a_lock_is_held_as_long_as_its_file_is_open(tmp_path: Path) -> None:
