@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import queue
 import sys
@@ -26,6 +27,7 @@ from modules.jobs.messages import (
     Ready,
     Refresh,
     Run,
+    Skip,
     Starting,
     Unusable,
     encode,
@@ -39,6 +41,8 @@ from .porter import Porter
 from .slots import Slot
 from .versions import Versions
 from .words import Ended, Made, Spoken, Wanted, Word
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds for which a node with nothing to say is waited for at a time."""
@@ -85,19 +89,23 @@ class Relay:
         self._pipes, self._node, self._slot, self._ours = pipes, node, slot, ours
         self._manifest, self._arrivals, self._porter = manifest, arrivals, porter
         self._orders: queue.SimpleQueue[Wanted] = queue.SimpleQueue()
+        self._errands: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._handing = threading.Lock()
+        self._coming: dict[str, list[Interrupt | Skip]] = {}
         self._ending = threading.Lock()  # never let go: of several threads that see the end, the first says how it was
 
     def live(self) -> NoReturn:
         """Be a worker until the server is gone, or the node's is."""
-        try:
-            self._settle_in()
-            self._thread("server", self._listen_to_server)
-            self._thread("files", self._carry)
-            while True:
-                for word in self._node.tell(PATIENCE):
-                    self._pass_on(word)
-        except TagbrushError as error:
-            self._give_up(str(error))
+        self._do(self._live)
+
+    def _live(self) -> NoReturn:
+        self._settle_in()
+        self._thread("server", self._listen_to_server)
+        self._thread("errands", self._run_errands)
+        self._thread("files", self._carry)
+        while True:
+            for word in self._node.tell(PATIENCE):
+                self._pass_on(word)
 
     def _settle_in(self) -> None:
         """Have the worker run somewhere, or say why it cannot."""
@@ -118,30 +126,59 @@ class Relay:
 
     # From the server
 
-    def _listen_to_server(self) -> None:
-        try:
-            while (message := read(self._pipes.reading)) is not None:
-                self._to_node(message)
-        except TagbrushError as error:
-            self._give_up(str(error))
-        except (OSError, FrameError) as error:
-            self._give_up(f"The server cannot be understood: {error}")
+    def _listen_to_server(self) -> NoReturn:
+        while (message := self._next()) is not None:
+            if isinstance(message, Interrupt | Skip):
+                self._stop(message)
+                continue
+            if isinstance(message, Run):
+                with self._handing:
+                    self._coming[message.job_id] = []
+            self._errands.put(message)
         self._leave(0)
 
-    def _to_node(self, message: Message) -> None:
-        if isinstance(message, Refresh):
-            self._renew(self._manifest.look(message.kind if message.kind in KINDS else None))
-        elif isinstance(message, Run | Preload):
-            self._renew(self._manifest.glance())
-        if isinstance(message, Run):
-            message = self._arrivals.expect(message)
-        elif isinstance(message, Interrupt):
+    def _next(self) -> Message | None:
+        try:
+            return read(self._pipes.reading)
+        except (OSError, FrameError) as error:
+            self._give_up(f"The server cannot be understood: {error}")
+
+    def _stop(self, message: Interrupt | Skip) -> None:
+        """Pass it on at once, or right after the job that it speaks of: a worker knows nothing of jobs to come."""
+        with self._handing:
+            if (after_run := self._coming.get(message.job_id)) is not None:
+                after_run.append(message)
+            else:
+                self._pass_stop(message)
+
+    def _pass_stop(self, message: Interrupt | Skip) -> None:
+        if isinstance(message, Interrupt):
             self._arrivals.stopped(message.job_id)
         self._node.hear(encode(message))
+
+    def _run_errands(self) -> NoReturn:
+        """Pass on, in order, what may have to wait for a look through the files; a thread of its own for that."""
+        while True:
+            message = self._errands.get()
+            if isinstance(message, Refresh):
+                self._renew(self._manifest.look(message.kind if message.kind in KINDS else None))
+            elif isinstance(message, Run | Preload):
+                self._renew(self._manifest.glance())
+            if isinstance(message, Run):
+                self._hand_out(message)
+            else:
+                self._node.hear(encode(message))
 
     def _renew(self, changes: Changes) -> None:
         if changes:
             self._node.renew(changes)
+
+    def _hand_out(self, job: Run) -> None:
+        """Pass the job on, and what has been asked of it meanwhile."""
+        with self._handing:
+            self._node.hear(encode(self._arrivals.expect(job)))
+            for message in self._coming.pop(job.job_id):
+                self._pass_stop(message)
 
     # From the node
 
@@ -188,14 +225,11 @@ class Relay:
 
     # Files
 
-    def _carry(self) -> None:
+    def _carry(self) -> NoReturn:
         """Bring the files that the engine waits for; a thread of its own, since it may take minutes."""
-        try:
-            while True:
-                order = self._orders.get()
-                self._node.answer(order.number, self._porter.bring(order.items))
-        except TagbrushError as error:
-            self._give_up(str(error))
+        while True:
+            order = self._orders.get()
+            self._node.answer(order.number, self._porter.bring(order.items))
 
     # The end
 
@@ -215,8 +249,19 @@ class Relay:
                 self._node.end()
         give_up(*lines, code=code)
 
-    def _thread(self, name: str, target: Callable[[], None]) -> None:
-        threading.Thread(target=target, name=name, daemon=True).start()
+    def _thread(self, name: str, work: Callable[[], NoReturn]) -> None:
+        threading.Thread(target=self._do, args=(work,), name=name, daemon=True).start()
+
+    def _do(self, work: Callable[[], NoReturn]) -> NoReturn:
+        """Do what has no end; whatever ends it ends this process, in words."""
+        try:
+            work()
+        except TagbrushError as error:
+            self._give_up(str(error))
+        except Exception as error:
+            # The others would wait for ever for a thread that died alone; the server starts a new relay.
+            log.exception("The relay cannot go on.")
+            self._give_up(f"The worker's relay failed: {type(error).__name__}: {error}")
 
 
 def tell_loading(pipes: Pipes) -> Callable[[str], None]:

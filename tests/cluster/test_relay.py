@@ -35,7 +35,9 @@ from modules.jobs.messages import (
     Notice,
     PictureSaved,
     Ready,
+    Refresh,
     Run,
+    Skip,
     Starting,
     Unusable,
     encode,
@@ -60,8 +62,11 @@ class Server(Pipes):
         self.heard.append(message)
 
     def say(self, message: Message) -> None:
+        self.babble(encode(message))
+
+    def babble(self, data: bytes) -> None:
         assert self._write_end is not None
-        os.write(self._write_end, encode(message))
+        os.write(self._write_end, data)
 
     def hang_up(self) -> None:
         if self._write_end is not None:
@@ -245,25 +250,123 @@ def test_a_file_that_cannot_be_brought_fails_the_job_with_its_name(
     assert failed.error.startswith("tiny_sd1.safetensors could not be brought to far: ")
 
 
+class Held:
+    """A method that waits, once it is called, until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> None:
+        self._called, self._may_go, real = threading.Event(), threading.Event(), getattr(kind, name)
+
+        def held(*arguments: Any) -> Any:
+            self._called.set()
+            assert self._may_go.wait(60)
+            return real(*arguments)
+
+        monkeypatch.setattr(kind, name, held)
+
+    def wait_until_called(self) -> None:
+        assert self._called.wait(30)
+
+    def let_go(self) -> None:
+        self._may_go.set()
+
+
 def test_a_job_may_be_stopped_while_its_files_are_on_their_way(
     start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_go = threading.Event()
-    offered = threading.Event()
-    offer = NearNode.offer
-
-    def slow(node: NearNode, *arguments: Any) -> bool:
-        offered.set()
-        let_go.wait(30)
-        return offer(node, *arguments)
-
-    monkeypatch.setattr(NearNode, "offer", slow)
+    offer = Held(monkeypatch, NearNode, "offer")
     relay = start()
     relay.server.wait_for(Ready)
     relay.server.say(job())
-    assert offered.wait(30)
+    offer.wait_until_called()
     relay.server.say(Interrupt(job_id="a"))
     assert relay.server.wait_for(Done)[0].interrupted
-    let_go.set()
+    offer.let_go()
     relay.server.say(job(job_id="b"))
     assert not relay.server.wait_for(Done, 2)[1].interrupted
+
+
+def test_a_job_may_be_stopped_while_the_node_learns_of_new_files(
+    folders: Folders, start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer, renew = Held(monkeypatch, NearNode, "offer"), Held(monkeypatch, NearNode, "renew")
+    relay = start()
+    relay.server.wait_for(Ready)
+    relay.server.say(job())
+    offer.wait_until_called()
+    lora = next(folders.loras[0].rglob("*.safetensors"))
+    lora.with_name("fresh.safetensors").write_bytes(lora.read_bytes())
+    relay.server.say(Refresh())
+    renew.wait_until_called()
+    relay.server.say(Interrupt(job_id="a"))
+    assert relay.server.wait_for(Done)[0].interrupted
+    renew.let_go()
+    offer.let_go()
+
+
+def test_a_job_that_is_stopped_before_it_is_handed_out_is_stopped_there(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = Held(monkeypatch, NearNode, "offer")
+    relay = start()
+    relay.server.wait_for(Ready)
+    glance = Held(monkeypatch, Manifest, "glance")
+    relay.server.say(job())
+    glance.wait_until_called()
+    relay.server.say(Skip(job_id="a"))
+    relay.server.say(Interrupt(job_id="a"))
+    until(lambda: len(relay._relay._coming["a"]) == 2)
+    glance.let_go()
+    assert relay.server.wait_for(Done)[0].interrupted
+    assert not relay._relay._coming
+    offer.let_go()
+
+
+def fails_with(error: Exception) -> Callable[..., Any]:
+    def fail(*arguments: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "error", "words"),
+    [
+        (Porter, "bring", ValueError("no such chunk"), "The worker's relay failed: ValueError: no such chunk"),
+        (NearNode, "hear", RuntimeError("lost"), "The worker's relay failed: RuntimeError: lost"),
+        (Arrivals, "stopped", KeyError("a"), "The worker's relay failed: KeyError: 'a'"),
+        (
+            Catalogue,
+            "current_entries",
+            PermissionError(13, "Permission denied"),
+            "The server's files cannot be looked through: [Errno 13] Permission denied. Check their disks.",
+        ),
+    ],
+)
+def test_whatever_breaks_in_a_relay_ends_it_in_words(
+    start: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: type,
+    name: str,
+    error: Exception,
+    words: str,
+) -> None:
+    relay = start()
+    relay.server.wait_for(Ready)
+    monkeypatch.setattr(kind, name, fails_with(error))
+    relay.server.say(job())
+    relay.server.say(Interrupt(job_id="a"))
+    until(lambda: relay.code is not None)
+    assert relay.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == words
+
+
+def test_a_server_that_speaks_another_language_ends_the_relay_in_words(
+    start: Callable[..., Running], capsys: pytest.CaptureFixture[str]
+) -> None:
+    relay = start()
+    relay.server.wait_for(Ready)
+    relay.server.babble(b"GET / HTTP/1.1\r\n\r\n")
+    until(lambda: relay.code is not None)
+    assert relay.code == 1
+    assert capsys.readouterr().err.startswith("The server cannot be understood: ")
