@@ -26,7 +26,7 @@ itself where a connection breaks:
 
 A job is put into the queue once, however often a broken connection makes the client ask. Errors are `ClientError`s in
 the server's words: `WrongRequest`, `NotFound`, `LoginNeeded`, `TooManyAttempts`, other `Refused`, `JobFailed`,
-`TookTooLong`, `Unreachable`.
+`TookTooLong`, `Unreachable`, `NotTagbrush`.
 """
 
 from .answers import (
@@ -48,18 +48,19 @@ from .answers import (
 )
 from .asynchronous import AsyncClient
 from .blocking import Client
-from .calls import PictureSource
 from .errors import (
     ClientError,
     JobFailed,
     LoginNeeded,
     NotFound,
+    NotTagbrush,
     Refused,
     TookTooLong,
     TooManyAttempts,
     Unreachable,
     WrongRequest,
 )
+from .pictures import PictureSource
 
 __all__ = [
     "AsyncClient",
@@ -73,6 +74,7 @@ __all__ = [
     "JobFailed",
     "LoginNeeded",
     "NotFound",
+    "NotTagbrush",
     "Picture",
     "PictureSource",
     "Progress",

@@ -14,8 +14,9 @@ from modules.params import Img2ImgRequest, Txt2ImgRequest
 
 from . import calls
 from .answers import Card, Cards, Details, Event, Job, Picture, Queue, Status, Stored, Style, Surveys, Text
-from .calls import Call, Course, Pause, PictureSource
-from .errors import Unreachable
+from .calls import Call, Course, Pause
+from .errors import ClientError, Refused
+from .pictures import PictureSource, file_of, image_of, picture_list
 from .story import Story
 
 T = TypeVar("T")
@@ -63,8 +64,9 @@ class AsyncClient:
     async def events(self, job: Job | str | None = None, *, after: str | None = None) -> AsyncIterator[Event]:
         story = Story(None if job is None else calls.name_of(job), after=after, patience=self._patience)
         while not story.is_over:
+            error: Exception | None = None
             try:
-                async with self._http.stream("GET", story.path, headers=story.headers, timeout=60.0) as response:
+                async with self._http.stream(**calls.listening(story, self._timeout)) as response:
                     if not response.is_success:
                         await response.aread()
                     calls.check(response)
@@ -72,8 +74,7 @@ class AsyncClient:
                         async for part in parts:
                             for event in story.hear(part):
                                 yield event
-                error = None
-            except httpx.TransportError as broken:
+            except (httpx.RequestError, Refused) as broken:
                 error = broken
             if not story.is_over:
                 await asyncio.sleep(story.broken(error))
@@ -81,7 +82,7 @@ class AsyncClient:
     # Jobs and pictures
 
     async def job(self, job: Job | str) -> Job:
-        return await self._send(calls.get_job(calls.name_of(job)))
+        return await self._persist(calls.get_job(calls.name_of(job)))
 
     async def jobs(self, limit: int = 50, offset: int = 0) -> list[Job]:
         return await self._send(calls.list_jobs(limit, offset))
@@ -102,16 +103,16 @@ class AsyncClient:
         return await self._send(calls.stop_job(calls.name_of(job), "cancel"))
 
     async def picture(self, picture: Picture, *, size: int | None = None) -> bytes:
-        return await self._send(calls.get_picture(picture, size))
+        return await self._persist(calls.get_picture(picture, size))
 
     async def image(self, picture: Picture) -> Image.Image:
-        return calls.image_of(await self.picture(picture))
+        return image_of(await self.picture(picture))
 
     async def images(self, job: Job) -> list[Image.Image]:
-        return [await self.image(picture) for picture in calls.picture_list(job)]
+        return [await self.image(picture) for picture in picture_list(job)]
 
     async def upload(self, picture: PictureSource) -> Stored:
-        return await self._send(calls.upload(calls.file_of(picture)))
+        return await self._persist(calls.upload(file_of(picture)))
 
     # What there is
 
@@ -163,9 +164,12 @@ class AsyncClient:
         return await self._send(calls.parse_text(text, task))
 
     async def read_picture(self, picture: PictureSource, task: str = "txt2img") -> Text:
-        return await self._send(calls.read_picture(calls.file_of(picture), task))
+        return await self._send(calls.read_picture(file_of(picture), task))
 
     # How
+
+    async def _persist(self, call: Call[T]) -> T:
+        return await self._run(calls.persisting(call, self._patience))
 
     async def _run(self, course: Course[T]) -> T:
         try:
@@ -173,7 +177,7 @@ class AsyncClient:
             while True:
                 try:
                     given = await (asyncio.sleep(step.seconds) if isinstance(step, Pause) else self._send(step))
-                except Unreachable as error:
+                except ClientError as error:
                     step = course.throw(error)
                 else:
                     step = course.send(given)
@@ -183,6 +187,6 @@ class AsyncClient:
     async def _send(self, call: Call[T]) -> T:
         try:
             response = await self._http.request(**calls.arguments(call, self._timeout))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise calls.unreachable(self._http.base_url, error) from error
         return calls.answer(call, response)

@@ -14,8 +14,9 @@ from modules.params import Img2ImgRequest, Txt2ImgRequest
 
 from . import calls
 from .answers import Card, Cards, Details, Event, Job, Picture, Queue, Status, Stored, Style, Surveys, Text
-from .calls import Call, Course, Pause, PictureSource
-from .errors import Unreachable
+from .calls import Call, Course, Pause
+from .errors import ClientError, Refused
+from .pictures import PictureSource, file_of, image_of, picture_list
 from .story import Story
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """`auth` is a user name and password; `timeout` the seconds that one answer may take, `patience` those for
-        which the server may be away, as in a restart, while a job is submitted or followed.
+        which the server may be away, as in a restart, while a job is submitted, followed, or its pictures fetched.
         """
         self._http = httpx.Client(**calls.options(url, auth, timeout), transport=transport)
         self._timeout, self._patience = timeout, patience
@@ -59,7 +60,7 @@ class Client:
         """The finished job. Raises JobFailed for one that ends otherwise, TookTooLong after `within` seconds.
 
         `request` is a prompt, with any field of a request beside it: `generate("a lemon", steps=20, seed=1)`; with
-        `init_images`, a list of pictures, it is img2img.
+        `init_images`, a picture or a list of them, it is img2img.
         """
         return self.wait(self.submit(request, **fields), within=within)
 
@@ -75,16 +76,16 @@ class Client:
         """What happens to a job until its end, or to all without end; goes on by itself after a broken connection."""
         story = Story(None if job is None else calls.name_of(job), after=after, patience=self._patience)
         while not story.is_over:
+            error: Exception | None = None
             try:
-                with self._http.stream("GET", story.path, headers=story.headers, timeout=60.0) as response:
+                with self._http.stream(**calls.listening(story, self._timeout)) as response:
                     if not response.is_success:
                         response.read()
                     calls.check(response)
                     with closing(response.iter_bytes()) as parts:
                         for part in parts:
                             yield from story.hear(part)
-                error = None
-            except httpx.TransportError as broken:
+            except (httpx.RequestError, Refused) as broken:
                 error = broken
             if not story.is_over:
                 time.sleep(story.broken(error))
@@ -93,7 +94,7 @@ class Client:
 
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""
-        return self._send(calls.get_job(calls.name_of(job)))
+        return self._persist(calls.get_job(calls.name_of(job)))
 
     def jobs(self, limit: int = 50, offset: int = 0) -> list[Job]:
         """Jobs of any state, the newest first."""
@@ -121,19 +122,19 @@ class Client:
 
     def picture(self, picture: Picture, *, size: int | None = None) -> bytes:
         """The picture's file, its infotext inside; with `size` a small WebP whose shorter side has so many pixels."""
-        return self._send(calls.get_picture(picture, size))
+        return self._persist(calls.get_picture(picture, size))
 
     def image(self, picture: Picture) -> Image.Image:
         """The picture as an image."""
-        return calls.image_of(self.picture(picture))
+        return image_of(self.picture(picture))
 
     def images(self, job: Job) -> list[Image.Image]:
         """The pictures that the job was asked for, without grids and masks."""
-        return [self.image(picture) for picture in calls.picture_list(job)]
+        return [self.image(picture) for picture in picture_list(job)]
 
     def upload(self, picture: PictureSource) -> Stored:
         """The picture, stored; requests name it by its id."""
-        return self._send(calls.upload(calls.file_of(picture)))
+        return self._persist(calls.upload(file_of(picture)))
 
     # What there is
 
@@ -198,9 +199,13 @@ class Client:
 
     def read_picture(self, picture: PictureSource, task: str = "txt2img") -> Text:
         """What a picture's file says of itself."""
-        return self._send(calls.read_picture(calls.file_of(picture), task))
+        return self._send(calls.read_picture(file_of(picture), task))
 
     # How
+
+    def _persist(self, call: Call[T]) -> T:
+        """The answer to a call that does no harm twice, for which a server that is away is waited for."""
+        return self._run(calls.persisting(call, self._patience))
 
     def _run(self, course: Course[T]) -> T:
         """The value that the course ends with; its calls are sent as it makes them."""
@@ -209,7 +214,7 @@ class Client:
             while True:
                 try:
                     given = time.sleep(step.seconds) if isinstance(step, Pause) else self._send(step)
-                except Unreachable as error:
+                except ClientError as error:
                     step = course.throw(error)
                 else:
                     step = course.send(given)
@@ -219,6 +224,6 @@ class Client:
     def _send(self, call: Call[T]) -> T:
         try:
             response = self._http.request(**calls.arguments(call, self._timeout))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise calls.unreachable(self._http.base_url, error) from error
         return calls.answer(call, response)

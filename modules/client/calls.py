@@ -6,31 +6,34 @@ than that.
 
 from __future__ import annotations
 
-import io
+import math
+import time
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, TypeVar, Union
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
-from PIL import Image
 from pydantic import BaseModel, TypeAdapter
 
 from modules.params import Img2ImgRequest, Txt2ImgRequest
 
 from .answers import Answer, Card, Cards, Details, Job, Picture, Queue, Status, Stored, Style, Surveys, Text
-from .errors import ClientError, JobFailed, TookTooLong, Unreachable, refusal
+from .errors import ClientError, JobFailed, NotTagbrush, Refused, TookTooLong, Unreachable, is_away, refusal
+from .patience import FIRST_PAUSE, Clock, Patience
+from .pictures import PictureSource, file_of
+from .story import Story
 
 ROOT = "/tagbrush/v1"
 LOOK = 30.0
 """Seconds for which one call waits for the end of a job."""
 
+SILENCE = 60.0
+"""Seconds without a word after which a stream of events is broken; the server says something more often."""
+
 T = TypeVar("T")
 A = TypeVar("A", bound=Answer)
-PictureSource = Union[bytes, str, Path, Image.Image]  # noqa: UP007
-"""A picture: its file's bytes, its path, or an image."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,15 @@ Course = Generator[Call[Any] | Pause, Any, T]
 
 
 def answer(call: Call[T], response: httpx.Response) -> T:
-    """What the answer says. Raises Refused with the server's words."""
+    """What the answer says. Raises Refused with the server's words, NotTagbrush for an answer that makes no sense."""
     check(response)
-    return call.read(response)
+    try:
+        return call.read(response)
+    except ValueError as error:
+        raise NotTagbrush(
+            f"What {response.url} gave is not what Tagbrush gives there. Is another program at that address, or "
+            "another version of Tagbrush?"
+        ) from error
 
 
 def check(response: httpx.Response) -> None:
@@ -214,61 +223,42 @@ def submitting(
     body = dict(_fields(request, fields))
     for name in ("mask", "firstpass_image"):
         if body.get(name):
-            body[name] = yield from _named(body[name])
+            body[name] = yield from _named(body[name], patience)
     if body.get("init_images"):
-        ids = []
-        for picture in body["init_images"]:
-            ids.append((yield from _named(picture)))
+        given, ids = body["init_images"], []
+        for picture in [given] if isinstance(given, PictureSource) else given:
+            ids.append((yield from _named(picture, patience)))
         body["init_images"] = ids
-    return (yield from _persisting(post_job(body, key or uuid.uuid4().hex), patience))
+    return (yield from persisting(post_job(body, key or uuid.uuid4().hex), patience))
 
 
-def waiting(job: Job | str, *, timeout: float | None, patience: float, must_be_done: bool) -> Course[Job]:
+def waiting(
+    job: Job | str, *, timeout: float | None, patience: float, must_be_done: bool, clock: Clock = time.monotonic
+) -> Course[Job]:
     """The job once it is over. Raises TookTooLong, and JobFailed for one that is not done if it must be."""
-    job_id, left = name_of(job), timeout
+    job_id, end = name_of(job), math.inf if timeout is None else clock() + timeout
     while True:
-        look = LOOK if left is None else min(LOOK, left)
-        found: Job = yield from _persisting(get_job(job_id, look), patience)
+        asked = clock()
+        look = max(0.0, min(LOOK, end - asked))
+        found: Job = yield from persisting(get_job(job_id, look), patience, clock, end=end)
         if found.is_over:
             return done(found) if must_be_done else found
-        if left is not None:
-            left -= look
-            if left <= 0:
-                raise TookTooLong(f"The job is {found.state} after {timeout:g} s, and goes on. Wait longer for it.")
+        now = clock()
+        if now >= end:
+            raise TookTooLong(found, f"The job is {found.state} after {timeout:g} s, and goes on. Wait longer for it.")
+        if now < asked + look:  # a server that is being stopped does not wait
+            yield Pause(min(FIRST_PAUSE, end - now))
 
 
 def done(job: Job) -> Job:
     """The job, if it is done. Raises JobFailed with its reason."""
     if job.state == "done":
         return job
-    raise JobFailed(job.id, job.state, job.error or f"The job was {job.state}.")
+    raise JobFailed(job, job.error or f"The job was {job.state}.")
 
 
 def name_of(job: Job | str) -> str:
     return job if isinstance(job, str) else job.id
-
-
-def file_of(picture: PictureSource) -> bytes:
-    """The bytes of a picture's file. Raises ClientError for a path that cannot be read."""
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, Image.Image):
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        return buffer.getvalue()
-    try:
-        return Path(picture).read_bytes()
-    except OSError as error:
-        raise ClientError(
-            f"{picture} cannot be read: {error.strerror or error}. Give the path of a picture."
-        ) from error
-
-
-def image_of(data: bytes) -> Image.Image:
-    """The picture of a file's bytes, read whole; its texts are in `info`."""
-    image = Image.open(io.BytesIO(data))
-    image.load()
-    return image
 
 
 def _fields(request: str | BaseModel, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -278,33 +268,43 @@ def _fields(request: str | BaseModel, fields: Mapping[str, Any]) -> Mapping[str,
     return {"task": "img2img" if fields.get("init_images") else "txt2img", "prompt": request, **fields}
 
 
-def _named(picture: PictureSource) -> Course[str]:
-    """The id of a picture: of one stored already, or uploaded now."""
+def _named(picture: PictureSource, patience: float) -> Course[str]:
+    """The id of a picture: of one stored already, or uploaded now; ids are hashes, so that twice is once."""
     if isinstance(picture, str) and len(picture) == 64 and all(sign in "0123456789abcdef" for sign in picture):
         return picture
-    stored: Stored = yield upload(file_of(picture))
+    stored: Stored = yield from persisting(upload(file_of(picture)), patience)
     return stored.id
 
 
-def _persisting(call: Call[T], patience: float) -> Course[T]:
-    """The answer, asked for again while the server is away, for so many seconds. Raises Unreachable."""
-    pause, away = 0.25, 0.0
+def persisting(call: Call[T], patience: float, clock: Clock = time.monotonic, *, end: float = math.inf) -> Course[T]:
+    """The answer, asked for again while the server is away, for so many seconds, or until the clock shows `end`.
+
+    Raises Unreachable or Refused then.
+    """
+    waits = Patience(patience, clock, end=end)
     while True:
+        asked = clock()
         try:
             return (yield call)
-        except Unreachable:
-            if away >= patience:
+        except (Unreachable, Refused) as error:
+            pause = waits.pause(asked + call.patience) if is_away(error) else None
+            if pause is None:
                 raise
         yield Pause(pause)
-        away, pause = away + pause, min(2 * pause, 5.0)
 
 
 def options(url: str, auth: tuple[str, str] | None, timeout: float) -> dict[str, Any]:
     """What an HTTP client is made with.
 
-    Proxies of the environment are not for this machine's own addresses, and no certificate names those.
+    Proxies of the environment are not for this machine's own addresses, and no certificate names those. Raises
+    ClientError for what is no address.
     """
-    parsed = httpx.URL(url if "://" in url else f"http://{url}")
+    try:
+        parsed = httpx.URL(url if "://" in url else f"http://{url}")
+    except httpx.InvalidURL as error:
+        raise _no_address(url, str(error)) from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise _no_address(url, "it needs http:// or https:// and a name")
     is_here = parsed.host in ("localhost", "127.0.0.1", "::1")
     return {
         "base_url": parsed,
@@ -316,6 +316,10 @@ def options(url: str, auth: tuple[str, str] | None, timeout: float) -> dict[str,
     }
 
 
+def _no_address(url: str, reason: str) -> ClientError:
+    return ClientError(f'"{url}" is no address of a server: {reason}. Give one such as http://127.0.0.1:7860.')
+
+
 def arguments(call: Call[Any], timeout: float) -> dict[str, Any]:
     """What the call is as arguments of an HTTP client's `request`."""
     return {
@@ -323,17 +327,18 @@ def arguments(call: Call[Any], timeout: float) -> dict[str, Any]:
         "url": call.path,
         "params": dict(call.query),
         "headers": dict(call.headers),
-        "timeout": timeout + call.patience,
+        "timeout": httpx.Timeout(timeout, read=timeout + call.patience),
         **({} if call.body is None else {"json": call.body}),
         **({} if call.content is None else {"content": call.content}),
     }
 
 
+def listening(story: Story, timeout: float) -> dict[str, Any]:
+    """The next connection of the story as arguments of an HTTP client's `stream`."""
+    wait = httpx.Timeout(timeout, read=SILENCE)
+    return {"method": "GET", "url": story.path, "headers": story.headers, "timeout": wait}
+
+
 def unreachable(url: object, error: Exception) -> Unreachable:
     """The error of a call that no answer came to."""
     return Unreachable(f"{url} does not answer: {error or type(error).__name__}. Is Tagbrush running there?")
-
-
-def picture_list(job: Job) -> Sequence[Picture]:
-    """The pictures that were asked for, without grids and masks."""
-    return [picture for picture in job.pictures if picture.kind == "picture"]

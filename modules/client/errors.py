@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from modules.params import TagbrushError
 
+from .answers import Job
+
 
 class ClientError(TagbrushError):
     """Root of the errors of this package."""
@@ -40,13 +42,21 @@ class WrongRequest(Refused):
 class JobFailed(ClientError):
     """A job that ended without being done; `job` is the whole of it, with the pictures that it made."""
 
-    def __init__(self, job_id: str, state: str, words: str) -> None:
-        self.job_id, self.state = job_id, state
+    def __init__(self, job: Job, words: str) -> None:
+        self.job, self.job_id, self.state = job, job.id, job.state
         super().__init__(words)
 
 
 class TookTooLong(ClientError):
-    """A job that was not over in the time that it was waited for; it goes on."""
+    """A job that was not over in the time that it was waited for; it goes on, and `job` is how it stood."""
+
+    def __init__(self, job: Job, words: str) -> None:
+        self.job = job
+        super().__init__(words)
+
+
+class NotTagbrush(ClientError):
+    """An answer that Tagbrush does not give: another program, or another version of it, is at the address."""
 
 
 KINDS: tuple[tuple[tuple[int, ...], type[Refused]], ...] = (
@@ -56,6 +66,9 @@ KINDS: tuple[tuple[tuple[int, ...], type[Refused]], ...] = (
     ((400, 413, 422), WrongRequest),
 )
 
+AWAY = frozenset({502, 503, 504})
+"""Statuses of a server that may do it in a moment: a proxy's while it is started again, its own while it is full."""
+
 
 def refusal(status: int, body: object, reason: str) -> Refused:
     """The error for an answer of this status, whose body may be the server's JSON."""
@@ -63,3 +76,8 @@ def refusal(status: int, body: object, reason: str) -> Refused:
     words = told.get("errors") or told.get("detail") or f"The server answered {status} {reason}."
     kind = next((kind for statuses, kind in KINDS if status in statuses), Refused)
     return kind(status, str(told.get("error", "")), str(words))
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the same call may be answered in a moment."""
+    return isinstance(error, Unreachable) or (isinstance(error, Refused) and error.status in AWAY)

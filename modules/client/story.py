@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
 
 from .answers import Event
-from .errors import Unreachable
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
-"""Seconds before a broken connection is tried again: twice as many each time."""
+from .errors import Refused, Unreachable, is_away
+from .patience import Clock, Patience
 
 
 class Story:
@@ -19,12 +19,19 @@ class Story:
     `hear` takes what a connection brings, `broken` says how long to wait before the next. Events with an id come once.
     """
 
-    def __init__(self, job_id: str | None, *, after: str | None = None, patience: float = 60.0) -> None:
+    def __init__(
+        self,
+        job_id: str | None,
+        *,
+        after: str | None = None,
+        patience: float = 60.0,
+        clock: Clock = time.monotonic,
+    ) -> None:
         """`patience` is the number of seconds for which a server may be away."""
         self.is_over = False
         self.last_id = after
-        self._job_id, self._patience = job_id, patience
-        self._pause, self._away = FIRST_PAUSE, 0.0
+        self._job_id, self._patience = job_id, Patience(patience, clock)
+        self._silent_since = clock()
         self._begin()
 
     @property
@@ -48,14 +55,19 @@ class Story:
                 yield event
 
     def broken(self, error: Exception | None = None) -> float:
-        """Seconds to wait before the stream is asked for again. Raises Unreachable when the server is away too long."""
-        if self._away >= self._patience:
-            raise Unreachable(f"The server has not answered for {self._away:.0f} s. Is it still running?") from error
-        pause = self._pause
-        self._away += pause
-        self._pause = min(2 * pause, LONGEST_PAUSE)
-        self._begin()
-        return pause
+        """Seconds to wait before the stream is asked for again.
+
+        Raises Unreachable, or what the server said, when that is away too long, and Refused for any other answer.
+        """
+        is_final = isinstance(error, Refused) and not is_away(error)
+        pause = None if is_final else self._patience.pause(self._silent_since)
+        if pause is not None:
+            self._begin()
+            return pause
+        if isinstance(error, Refused):
+            raise error
+        gone = f"The server has not answered for {self._patience.seconds:g} s. Is it still running?"
+        raise Unreachable(gone) from error
 
     def _begin(self) -> None:
         """Forget what a broken connection left unfinished."""
@@ -64,7 +76,8 @@ class Story:
 
     def _read(self, line: str) -> Event | None:
         """The event that an empty line ends; None while it goes on, and for pings."""
-        self._pause, self._away = FIRST_PAUSE, 0.0
+        self._patience.answered()
+        self._silent_since = math.inf
         if line:
             name, _, value = line.partition(":")
             value = value.removeprefix(" ")

@@ -68,6 +68,7 @@ def test_errors_come_in_the_servers_words(client: Client, tmp_path: Path) -> Non
     with pytest.raises(JobFailed, match="4 GB are free") as failed:
         client.generate("fail")
     assert failed.value.state == "failed"
+    assert failed.value.job == client.job(failed.value.job_id)
     assert client.wait(failed.value.job_id, must_be_done=False).error
     with pytest.raises(Exception, match=r"gone\.png cannot be read"):
         client.upload(tmp_path / "gone.png")
@@ -80,8 +81,9 @@ def test_a_server_that_is_not_there_is_told() -> None:
 
 def test_jobs_are_followed_moved_and_stopped(client: Client) -> None:
     running, first, second = (client.submit(prompt) for prompt in ("wait", "a cat", "a dog"))
-    with pytest.raises(TookTooLong, match="goes on"):
+    with pytest.raises(TookTooLong, match="goes on") as over:
         client.wait(running, within=0.2)
+    assert over.value.job.id == running.id
     queue = client.queue()
     assert [job.id for job in queue.running] == [running.id]
     assert [job.id for job in queue.waiting] == [first.id, second.id]
@@ -162,6 +164,7 @@ def test_prompts_styles_and_texts_are_read(client: Client) -> None:
     text = client.parse_text(job.pictures[0].infotext)
     assert text.fields["seed"] == 5
     assert client.read_picture(client.picture(job.pictures[0])).fields == text.fields
+    assert client.read_picture(client.image(job.pictures[0])).fields == text.fields
 
 
 def test_the_asynchronous_client_does_the_same(port: int) -> None:

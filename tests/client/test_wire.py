@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import re
@@ -12,8 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.client import Client, Event, Job, LoginNeeded, Refused, Unreachable, answers, calls
-from modules.client.story import FIRST_PAUSE, Story
+from modules.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    Event,
+    Job,
+    JobFailed,
+    LoginNeeded,
+    NotTagbrush,
+    Refused,
+    TookTooLong,
+    Unreachable,
+    answers,
+    calls,
+)
+from modules.client.errors import refusal
+from modules.client.patience import FIRST_PAUSE
+from modules.client.story import Story
 from tests.api.test_openapi import DOCUMENT, OWN, operation
 
 JOB = {"id": "a", "task": "txt2img", "state": "queued", "created": 0, "request": {}}
@@ -128,11 +145,112 @@ def test_a_broken_story_goes_on_after_the_last_id_and_forgets_the_half_event() -
     assert list(story.hear(b'data: {"a": 1}\n\n')) == [Event("message", {"a": 1})]
 
 
+class Clock:
+    """Time that passes when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_a_story_gives_up_when_the_server_is_away_too_long() -> None:
-    story = Story(None, patience=3)
-    with pytest.raises(Unreachable, match="has not answered"):
-        sum(story.broken() for _ in range(20))
+    clock, pauses = Clock(), []
+    story = Story(None, patience=3, clock=clock)
+    with pytest.raises(Unreachable, match="has not answered for 3 s"):
+        for _ in range(20):
+            pauses.append(story.broken())
+            clock.now += pauses[-1]
+    assert pauses == [FIRST_PAUSE, 0.5, 1, 1.25]
     assert Story(None, patience=3).broken() == FIRST_PAUSE
+
+
+def test_the_time_that_connecting_took_counts() -> None:
+    clock = Clock()
+    story = Story(None, patience=60, clock=clock)
+    clock.now = 30
+    assert story.broken() == FIRST_PAUSE
+    clock.now = 61
+    with pytest.raises(Unreachable):
+        story.broken()
+
+
+def test_the_time_of_a_connection_that_was_heard_does_not_count() -> None:
+    clock = Clock()
+    story = Story(None, patience=60, clock=clock)
+    assert list(story.hear(b": ping\n")) == []
+    clock.now = 1000
+    assert story.broken() == FIRST_PAUSE
+    clock.now = 1059
+    assert story.broken() == 2 * FIRST_PAUSE
+
+
+RUNNING = Job.model_validate({**JOB, "state": "running"})
+
+
+def test_a_job_is_waited_for_by_the_clock_however_soon_the_server_answers() -> None:
+    clock = Clock()
+    course = calls.waiting("a", timeout=40, patience=0, must_be_done=True, clock=clock)
+    assert next(course).query == {"wait": 30}
+    assert isinstance(course.send(RUNNING), calls.Pause)
+    clock.now = 36
+    assert course.send(None).query == {"wait": 4}
+    clock.now = 40
+    with pytest.raises(TookTooLong, match="running after 40 s") as told:
+        course.send(RUNNING)
+    assert told.value.job == RUNNING
+
+
+def test_a_server_that_is_away_is_waited_for_no_longer_than_the_job_is() -> None:
+    clock = Clock()
+    course = calls.waiting("a", timeout=5, patience=60, must_be_done=True, clock=clock)
+    next(course)
+    clock.now = 6
+    with pytest.raises(Unreachable):
+        course.throw(Unreachable("It does not answer."))
+
+
+def test_patience_is_counted_by_the_clock_from_when_an_answer_was_due() -> None:
+    clock = Clock()
+    course = calls.persisting(calls.get_job("a", wait=30), 60, clock)
+    asked = next(course)
+    clock.now = 35
+    assert isinstance(course.throw(Unreachable("It does not answer.")), calls.Pause)
+    assert course.send(None) == asked
+    clock.now = 91
+    with pytest.raises(Unreachable):
+        course.throw(Unreachable("It does not answer."))
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_server_that_has_no_room_or_is_started_again_is_asked_again(status: int) -> None:
+    course = calls.persisting(calls.get_status(), 60, Clock())
+    asked = next(course)
+    assert isinstance(course.throw(refusal(status, None, "")), calls.Pause)
+    assert course.send(None) == asked
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
+def test_any_other_refusal_is_final(status: int) -> None:
+    course = calls.persisting(calls.get_status(), 60, Clock())
+    next(course)
+    with pytest.raises(Refused):
+        course.throw(refusal(status, None, ""))
+
+
+def test_a_failed_job_is_told_with_what_it_made() -> None:
+    failed = RUNNING.model_copy(update={"state": "failed", "error": "No memory."})
+    with pytest.raises(JobFailed, match="No memory") as told:
+        calls.done(failed)
+    assert (told.value.job, told.value.job_id, told.value.state) == (failed, "a", "failed")
+
+
+def test_a_long_wait_is_no_long_connecting() -> None:
+    assert calls.arguments(calls.get_job("a", wait=30), 10.0)["timeout"] == httpx.Timeout(10, read=40)
+    assert calls.listening(Story(None), 10.0)["timeout"] == httpx.Timeout(10, read=calls.SILENCE)
+
+
+BLOCKED = {"error": "QueueBlocked", "detail": "x", "errors": "The disk is full."}
 
 
 def client(answer: Callable[[httpx.Request], httpx.Response], **options: float) -> Client:
@@ -144,12 +262,28 @@ def test_a_job_is_sent_again_under_its_key_until_the_server_answers() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         keys.append(request.headers["Idempotency-Key"])
-        if len(keys) < 3:
+        if len(keys) == 1:
             raise httpx.ReadError("cut")
-        return httpx.Response(201, json=JOB)
+        return httpx.Response(201, json=JOB) if len(keys) == 3 else httpx.Response(503, json=BLOCKED)
 
     assert client(answer).submit("a cat").id == "a"
     assert len(keys) == 3 and len(set(keys)) == 1
+
+
+def test_a_picture_to_start_from_is_sent_again_until_the_server_answers() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) == 1:
+            raise httpx.ConnectError("refused")
+        stored = {"id": "f" * 64, "width": 1, "height": 1}
+        return httpx.Response(201, json=stored if request.url.path.endswith("/inputs") else JOB)
+
+    assert client(answer).submit("a lemon", init_images=b"one picture, not in a list").id == "a"
+    assert [request.url.path.rpartition("/")[2] for request in asked] == ["inputs", "inputs", "jobs"]
+    assert asked[0].content == asked[1].content == b"one picture, not in a list"
+    assert json.loads(asked[2].content)["init_images"] == ["f" * 64]
 
 
 def test_events_go_on_where_a_connection_broke() -> None:
@@ -172,11 +306,64 @@ def test_events_go_on_where_a_connection_broke() -> None:
     assert asked == [None, "3", "3"]
 
 
+def first_blocked(asked: list[httpx.Request]) -> httpx.MockTransport:
+    """A server that has no room at the first call, and answers the second with a job or a stream."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) == 1:
+            return httpx.Response(503, json=BLOCKED)
+        is_stream = request.url.path.endswith("/events")
+        return httpx.Response(200, content=STREAM) if is_stream else httpx.Response(201, json=JOB)
+
+    return httpx.MockTransport(answer)
+
+
+def test_events_wait_for_a_server_that_has_no_room() -> None:
+    asked: list[httpx.Request] = []
+    with Client("http://tagbrush.test", transport=first_blocked(asked)) as hearer:
+        assert list(hearer.events("a")) == HEARD
+    assert len(asked) == 2
+
+
+def test_events_end_with_the_servers_words_when_it_has_no_room_for_too_long() -> None:
+    asked: list[httpx.Request] = []
+    with (
+        Client("http://tagbrush.test", transport=first_blocked(asked), patience=0) as hearer,
+        pytest.raises(Refused, match="The disk is full"),
+    ):
+        list(hearer.events("a"))
+    assert len(asked) == 1
+
+
+def test_the_asynchronous_client_waits_for_a_server_that_has_no_room() -> None:
+    async def story() -> None:
+        async with AsyncClient("http://tagbrush.test", transport=first_blocked([])) as sender:
+            assert (await sender.submit("a cat")).id == "a"
+        async with AsyncClient("http://tagbrush.test", transport=first_blocked([])) as hearer:
+            assert [event async for event in hearer.events("a")] == HEARD
+
+    asyncio.run(story())
+
+
+def test_another_program_at_the_address_is_told() -> None:
+    page = httpx.Response(200, content=b"<html>Welcome</html>")
+    for ask in (Client.status, Client.samplers):
+        with pytest.raises(NotTagbrush, match=r"http://tagbrush\.test/tagbrush/v1/s\w+ gave is not"):
+            ask(client(lambda request: page))
+
+
+@pytest.mark.parametrize("url", ["http://localhost:seven", "ftp://localhost", "http://"])
+def test_what_is_no_address_is_told(url: str) -> None:
+    with pytest.raises(ClientError, match="is no address of a server"):
+        Client(url)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind", "words"),
     [
         (401, {"error": "Unauthorized", "detail": "A login is needed."}, LoginNeeded, "A login is needed."),
-        (503, {"error": "QueueBlocked", "detail": "x", "errors": "The disk is full."}, Refused, "The disk is full."),
+        (503, BLOCKED, Refused, "The disk is full."),
         (502, None, Refused, "The server answered 502 Bad Gateway."),
     ],
 )
