@@ -78,11 +78,8 @@ class WorkerProcess:
         return thread
 
     def _read(self) -> None:
-        try:
-            while (message := read(_stream(self._process.stdout))) is not None:
-                self._receive(self, message)
-        except FrameError as error:
-            log.error("The worker said something that is not a message: %s", error)
+        why_ended = self._hear()
+        if why_ended:
             self._process.kill()
         try:
             code = self._process.wait(_SECONDS_TO_DIE)
@@ -92,7 +89,21 @@ class WorkerProcess:
         self._outbox.put(None)
         self._printing.join(1.0)  # a grandchild may hold its end of this pipe open for ever
         _stream(self._process.stdout).close()
-        self._receive(self, Exit(code, tuple(self._printed)))
+        self._receive(self, Exit(1 if why_ended else code, tuple(self._printed), why_ended))
+
+    def _hear(self) -> str:
+        """Why the worker has to be ended, to follow "the worker process"; nothing where it ends by itself."""
+        try:
+            while (message := read(_stream(self._process.stdout))) is not None:
+                self._receive(self, message)
+        except FrameError as error:
+            log.error("The worker said something that is not a message: %s", error)
+            return "was ended, since it said something that is not a message"
+        except Exception as error:
+            # Whatever breaks here, everyone waits for the Exit, without which the job in hand would never end.
+            log.exception("What the worker said could not be taken in.")
+            return f"was ended, since what it said could not be taken in ({type(error).__name__}: {error})"
+        return ""
 
     def _write(self) -> None:
         pipe = _stream(self._process.stdin)
