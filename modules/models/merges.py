@@ -7,9 +7,10 @@ networks are `Guarded`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
@@ -18,6 +19,7 @@ from torch import nn
 
 from modules.models.merging import merge, ordinary_tensors
 from modules.models.patches import WeightPatch
+from modules.models.threads import side_by_side
 from modules.params import BadFile
 
 Module = TypeVar("Module")
@@ -28,6 +30,8 @@ STAYS = ("unet.", "text_encoder.", "text_encoder_2.")
 """Targets that stay merged between pictures; the VAE is read outside `patched`."""
 SPARE = 1 / 3
 """The share of a device's memory that copies of originals leave free for the picture itself."""
+MANY = 2**22
+"""Numbers to be filled, from which on it pays to have threads fill several weights at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,20 @@ def _stamp(file: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """A weight to be filled, in whichever thread, and what is to be noted once it is."""
+
+    out: torch.Tensor
+    work: Callable[[], object]
+    note: Callable[[], object]
+
+    def __call__(self) -> None:
+        with ordinary_tensors():
+            self.work()
+        self.note()
+
+
 class Merges:
     """The merged weights of one model."""
 
@@ -113,6 +131,7 @@ class Merges:
         """Every weight as the checkpoint has it, unless the model is in use."""
         if not self._is_in_use:
             self._put_back(list(self._present))
+            self._uncond.clear()
 
     def holds(self, chains: Chains, uncond: Chains) -> bool:
         """Whether exactly these sums are there already."""
@@ -130,38 +149,52 @@ class Merges:
             del self._uncond[target]
         lacking = {target: () for target in uncond if target in self._added or slots[target].parameter is None}
         with ordinary_tensors():
-            for target, chain in (lacking | dict(chains)).items():
-                self._merge(target, slots[target], chain)
-            for target, chain in uncond.items():
-                self._merge_apart(target, slots[target], chain)
+            sums = [self._merge(target, slots[target], chain) for target, chain in (lacking | dict(chains)).items()]
+            apart = [self._merge_apart(target, slots[target], chain) for target, chain in uncond.items()]
+            self._fill([fill for fill in (*sums, *apart) if fill is not None])
 
     def apart(self) -> tuple[tuple[nn.Parameter, torch.Tensor], ...]:
         """The parameters that the unconditional pass has other values for, and these."""
         found = ((slot.parameter, merged) for slot, _, merged in self._uncond.values())
         return tuple((parameter, merged) for parameter, merged in found if parameter is not None)
 
-    def _merge(self, target: str, slot: Slot, chain: Sequence[WeightPatch]) -> None:
+    def _merge(self, target: str, slot: Slot, chain: Sequence[WeightPatch]) -> Fill | None:
+        """What is to be done, unless the sum is there."""
         key = _key(chain)
         if target in self._present and self._present[target][1] == key:
-            return
+            return None
         original, data = self._original(target, slot), _data(slot)
         if target not in self._present:
             original = data  # the same numbers, and nearer
         self._present[target] = (slot, None)  # put back from here on, whatever happens
-        merge(data, original, chain)
-        self._present[target] = (slot, key)
-        self.written += 1
 
-    def _merge_apart(self, target: str, slot: Slot, chain: Sequence[WeightPatch]) -> None:
+        def note() -> None:
+            self._present[target] = (slot, key)
+
+        return Fill(data, partial(merge, data, original, chain), note)
+
+    def _merge_apart(self, target: str, slot: Slot, chain: Sequence[WeightPatch]) -> Fill | None:
         key = _key(chain)
+        if target in self._uncond and self._uncond[target][1] == key:
+            return None
         kept = self._uncond.pop(target, None)
-        if kept is None or kept[1] != key:
-            original = self._original(target, slot)
-            merged = kept[2] if kept else torch.empty_like(_data(slot))
-            merge(merged, original, chain)
-            kept = (slot, key, merged)
-            self.written += 1
-        self._uncond[target] = kept
+        original = self._original(target, slot)
+        merged = kept[2] if kept else torch.empty_like(_data(slot))
+
+        def note() -> None:
+            self._uncond[target] = (slot, key, merged)
+
+        return Fill(merged, partial(merge, merged, original, chain), note)
+
+    def _fill(self, fills: Sequence[Fill]) -> None:
+        """Do what is to be done, the largest first: several at a time on a CPU."""
+        fills = sorted(fills, key=lambda fill: -fill.out.numel())
+        if any(fill.out.device.type != "cpu" for fill in fills) or sum(fill.out.numel() for fill in fills) < MANY:
+            for fill in fills:
+                fill()
+        else:
+            side_by_side(fills)
+        self.written += len(fills)
 
     def _original(self, target: str, slot: Slot) -> torch.Tensor:
         """What the weight is without patches; of a bias that the layer lacks zeros, which it then has."""
@@ -185,16 +218,18 @@ class Merges:
         if not targets:
             return
         with ordinary_tensors():
+            fills = []
             for target in targets:
                 slot, _ = self._present[target]
                 if target in self._added:
                     setattr(slot.module, slot.attribute, None)
                     self._added.discard(target)
                     self._copies.pop(target, None)
+                    del self._present[target]
                 else:
-                    _data(slot).copy_(self._original(target, slot))
-                del self._present[target]
-                self.written += 1
+                    data, forget = _data(slot), partial(self._present.pop, target)
+                    fills.append(Fill(data, partial(data.copy_, self._original(target, slot)), forget))
+            self._fill(fills)
         if not self._present:
             self._uncond.clear()
 

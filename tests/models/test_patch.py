@@ -231,6 +231,36 @@ def test_another_set_touches_only_the_weights_that_differ() -> None:
         assert torch.equal(model.unet[1].weight, small_model().unet[1].weight)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_weights_that_threads_fill_beside_each_other_have_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    def story() -> list[bytes]:
+        model, seen = small_model(dtype), []
+        for seed in (3, 4, 3):
+            with patched(model, mixture(seed)) as live, live.on(Pass.UNCOND):
+                weights = bare(model, "unet").state_dict() | bare(model, "text_encoder").state_dict()
+                seen += [weight.view(torch.uint8).numpy().tobytes() for weight in weights.values()]
+        return [*seen, *bits(model).values()]
+
+    alone = story()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    monkeypatch.setattr("modules.models.merges.MANY", 0)
+    try:
+        assert story() == alone
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_copies_for_the_unconditional_pass_go_when_a_network_is_read() -> None:
+    model = small_model()
+    with patched(model, [add("unet.0.weight", on=Pass.UNCOND)]):
+        assert model.merges.apart()
+    assert model.unet
+    assert not model.merges.apart()
+
+
 def test_whoever_reads_a_network_between_pictures_finds_its_own_weights() -> None:
     model = small_model()
     before = bits(model)
