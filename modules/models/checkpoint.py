@@ -153,8 +153,11 @@ def _under(weights: Weights, prefix: str, name: str) -> dict[str, torch.Tensor]:
 
 
 def noise_schedule(facts: Facts, stored: torch.Tensor | None = None) -> torch.Tensor:
-    """(1000,) float32: the file's schedule where it can be used, else the usual one; ended at 0 if so said."""
-    if stored is not None and usable(stored):
+    """(1000,) float32: the file's schedule where it can be used, else the usual one; ended at 0 if so said.
+
+    Only files of SD 1 and SD 2 have one that A1111 reads: in SDXL's training code it is no part of the model.
+    """
+    if stored is not None and facts.family in ("sd1", "sd2") and usable(stored):
         schedule = stored.to(torch.float32, copy=True)
     else:
         schedule = linear_schedule(facts.linear_start, facts.linear_end)

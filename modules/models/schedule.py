@@ -34,10 +34,12 @@ def downcast(alphas_cumprod: torch.Tensor) -> torch.Tensor:
 
 
 def usable(stored: torch.Tensor | None) -> bool:
-    """Whether a file's own schedule can be sampled with: there, in full precision, falling, between 1 and 0.
+    """Whether a file's own schedule can be sampled with: there, falling, between 1 and 0.
 
-    Half-precision copies, which many files hold, are too coarse.
+    In half precision too, as files have it that were converted wholly: A1111 samples with the rounded numbers, and
+    its pictures differ by that. The usual schedule in bfloat16 does not fall at every step.
     """
-    if stored is None or stored.dtype not in (torch.float32, torch.float64) or stored.shape != (TIMESTEPS,):
+    precise = (torch.float16, torch.float32, torch.float64)
+    if stored is None or stored.dtype not in precise or stored.shape != (TIMESTEPS,):
         return False
     return bool(((stored[1:] < stored[:-1]) & (stored[1:] > 0) & (stored[:-1] < 1)).all())

@@ -34,10 +34,11 @@ def test_rescaling_twice_changes_next_to_nothing() -> None:
     torch.testing.assert_close(zero_terminal_snr(once), once, atol=1e-3, rtol=0)
 
 
-def test_half_precision_rising_or_short_schedules_are_not_used() -> None:
+def test_coarse_rising_or_short_schedules_are_not_used() -> None:
     alphas = linear_schedule(0.00085, 0.012)
     assert usable(alphas)
     assert not usable(None)
-    assert not usable(alphas.half())
+    assert usable(alphas.half())
+    assert not usable(alphas.bfloat16())
     assert not usable(alphas.flip(0))
     assert not usable(alphas[:999])
