@@ -121,13 +121,18 @@ class _ModelCheckpoint:
     """Stands for the Lightning callback that SD 1.x training files mention, and that nothing here needs."""
 
 
+class _ParameterDict:
+    """Stands for PyTorch's container of the vectors of early embeddings, which are its attribute `_parameters`."""
+
+
 @contextmanager
 def _harmless_classes() -> Iterator[None]:
-    """Inside, torch.load also takes the number types of NumPy and the stand-in above; the scan knows both."""
+    """Inside, torch.load also takes the number types of NumPy and the stand-ins above; the scan knows them all."""
     scalar = np._core.multiarray.scalar
     number_types = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
     known = [
         (_ModelCheckpoint, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+        (_ParameterDict, "torch.nn.modules.container.ParameterDict"),
         (scalar, "numpy.core.multiarray.scalar"),  # where NumPy 1 had it
         (scalar, "numpy._core.multiarray.scalar"),
         np.dtype,

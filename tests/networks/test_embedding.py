@@ -33,6 +33,15 @@ def test_the_vectors_are_those_the_reference_read(name: str, model: Model, golde
     assert torch.equal(fitted["clip_l"], golden("embedding_vectors", name))
 
 
+def test_the_vectors_may_lie_in_pytorchs_own_container(tmp_path: Path) -> None:
+    """D031: as the training code of 2022 saved them."""
+    vectors = torch.arange(6.0).reshape(2, 3)
+    container = torch.nn.ParameterDict({"*": torch.nn.Parameter(vectors)})
+    content = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": container}
+    torch.save(content, tmp_path / "old.pt")
+    assert torch.equal(load_embedding(tmp_path / "old.pt").vectors["clip_l"], vectors)
+
+
 def test_an_sdxl_embedding_has_vectors_for_both_encoders() -> None:
     """D031, P092"""
     embedding = load_embedding(FOLDER / "xlstyle.safetensors")
