@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -86,7 +86,12 @@ def parse_infotext(text: str) -> Infotext:
             line = line.removeprefix(NEGATIVE).strip()
         target.append(line)
     fields = {pair["key"]: unquote(pair["value"]) for pair in pairs if pair["value"]}
-    return Infotext("\n".join(prompt), "\n".join(negative), MappingProxyType(fields))
+    return Infotext(_text(prompt), _text(negative), MappingProxyType(fields))
+
+
+def _text(lines: Sequence[str]) -> str:
+    """The lines from the first that is not empty."""
+    return "\n".join(lines).lstrip("\n")
 
 
 def split_sizes(fields: Mapping[str, str]) -> dict[str, str]:

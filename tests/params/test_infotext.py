@@ -104,6 +104,21 @@ def test_a_key_that_is_its_own_value_is_written_once() -> None:
     assert format_infotext(Infotext("p", "", {"Aa": "1", "Own": "Own"})) == "p\nAa: 1, Own"
 
 
+@pytest.mark.parametrize(
+    ("lines", "prompt", "negative"),
+    [
+        ("p\nNegative prompt:\nbad hands", "p", "bad hands"),
+        ("p\nNegative prompt:\n\n bad\n\nhands", "p", "bad\n\nhands"),
+        ("p\n\nNegative prompt: bad", "p\n", "bad"),
+        ("Negative prompt: bad\n", "", "bad\n"),
+    ],
+)
+def test_a_prompt_begins_with_its_first_line_that_is_not_empty(lines: str, prompt: str, negative: str) -> None:
+    # I014
+    info = parse_infotext(f"{lines}\nSteps: 20, Sampler: Euler, CFG scale: 7")
+    assert (info.prompt, info.negative_prompt) == (prompt, negative)
+
+
 def test_without_a_negative_prompt_there_is_no_line_for_it() -> None:
     # I010
     assert format_infotext(Infotext("p", "", {"Aa": "1"})) == "p\nAa: 1"
