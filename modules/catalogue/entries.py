@@ -151,7 +151,10 @@ class Entry:
 
     @property
     def model_name(self) -> str:
-        """A checkpoint's path below its folder as one word, as infotexts write it (D011)."""
+        """A checkpoint's path below its folder as one word, as A1111's API lists it (D011).
+
+        Infotexts have the stem alone.
+        """
         return self.bare_relative.replace("/", "_")
 
     @property

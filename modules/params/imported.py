@@ -87,6 +87,8 @@ def _today(options: Mapping[str, Any]) -> dict[str, Any]:
         today.setdefault("sd_vae_overrides_per_model_preferences", not as_default)
     if today.get("enable_emphasis") is False:
         today.setdefault("emphasis", "None")
+    if today.get("sd_vae") == "auto":
+        today["sd_vae"] = "Automatic"
     if today.get("samples_format") == "jpeg":
         today["samples_format"] = "jpg"
     if today.get("randn_source") == "GPU":

@@ -50,6 +50,8 @@ class SamplerInfo:
     """Whether it walks a schedule of one step more, the last sigma above zero left out."""
     adaptive: bool = False
     """Whether its steps depend on the picture, so that pictures made together differ from the same ones alone."""
+    keeps_uncond: bool = False
+    """Whether it reads what the negative prompt makes at every guidance scale, 1 included."""
 
     def calls(self, steps: int) -> int:
         """How many calls of the model so many steps count as, by which prompts are timed (P033)."""
@@ -98,7 +100,7 @@ SAMPLERS: tuple[SamplerInfo, ...] = (
     SamplerInfo("DPM adaptive", ("k_dpm_ad",), eta=1, ensd=True, adaptive=True),
     SamplerInfo("Restart", ("restart",), "Karras", True),
     SamplerInfo("DDIM", ("ddim",), timesteps=True, eta=0),
-    SamplerInfo("DDIM CFG++", ("ddim_cfgpp",), timesteps=True, eta=0),
+    SamplerInfo("DDIM CFG++", ("ddim_cfgpp",), timesteps=True, eta=0, keeps_uncond=True),
     SamplerInfo("PLMS", ("plms",), timesteps=True),
     SamplerInfo("UniPC", ("unipc",), timesteps=True),
     SamplerInfo("LCM", ("k_lcm",)),

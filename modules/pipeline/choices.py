@@ -28,6 +28,8 @@ from .plans import Fill, Inpaint, PromptOptions, Soft, Start, Tiles, Variation
 AnyRequest = Txt2ImgRequest | Img2ImgRequest
 Number = TypeVar("Number", int, float)
 AUTOMATIC: Final = "Automatic"
+OPEN_VAES = ("", AUTOMATIC, "auto")
+"""What the setting of the VAE is where it leaves the choice open; the last of them in files of early versions."""
 NONE = "None"
 DEFAULT_IMAGE_CFG = 1.5
 
@@ -71,7 +73,7 @@ def choose_vae(
     """
     if fixed := catalogue.fixed_vae():
         return fixed
-    is_open = settings.sd_vae in ("", AUTOMATIC)
+    is_open = settings.sd_vae in OPEN_VAES
     if not is_open and settings.sd_vae_overrides_per_model_preferences:
         found = _set_vae(request, settings.sd_vae, catalogue, tell)
         if found is not AUTOMATIC:
@@ -118,8 +120,18 @@ def choose_sampler(name: str, schedule: str) -> tuple[SamplerInfo, str]:
     """The sampler and the label of its schedule; what "Automatic" means is decided. Raises UnknownName."""
     sampler, named_schedule = find_sampler(name)
     label = (named_schedule or find_schedule(schedule)).label
-    is_open = label == "Automatic" or sampler.timesteps
-    return sampler, sampler.default_schedule if is_open else label
+    return sampler, sampler.default_schedule if label == AUTOMATIC else label
+
+
+def hires_schedule(request: Txt2ImgRequest) -> str:
+    """The name of the second stage's schedule: its own, else the first stage's as the request asks for it.
+
+    As in A1111, one that is joined to the first sampler's name is asked for unless that sampler has it by default.
+    """
+    sampler, joined = find_sampler(request.sampler_name)
+    if request.hr_scheduler or joined is None:
+        return request.hr_scheduler or request.scheduler
+    return AUTOMATIC if joined.label == sampler.default_schedule else joined.label
 
 
 def sampler_options(request: AnyRequest, settings: Settings, sampler: SamplerInfo) -> SamplerOptions:
@@ -179,10 +191,16 @@ def choose_variation(request: AnyRequest) -> Variation:
     return Variation(request.subseed_strength, (width, height) if width > 0 and height > 0 else None)
 
 
-def token_merging(settings: Settings, *, img2img: bool = False, hires: bool = False) -> float:
-    """The share of tokens to merge: that of the kind of work, where it is not 0, else the general one."""
-    own = settings.token_merging_ratio_img2img if img2img else settings.token_merging_ratio_hr if hires else 0.0
-    return own or settings.token_merging_ratio
+def token_merging(request: AnyRequest, settings: Settings, *, hires: bool = False) -> float:
+    """The share of tokens to merge: that of the kind of work, where it is not 0, else the general one.
+
+    Of img2img the general one goes before, where the request itself sets it.
+    """
+    general = settings.token_merging_ratio
+    if isinstance(request, Img2ImgRequest):
+        asked = general if "token_merging_ratio" in request.override_settings else 0.0
+        return asked or settings.token_merging_ratio_img2img or general
+    return (settings.token_merging_ratio_hr if hires else 0.0) or general
 
 
 def choose_start(request: Img2ImgRequest, settings: Settings) -> Start:

@@ -16,6 +16,7 @@ from .plans import Batch, Plan, Stage
 
 PROGRAM = f"Tagbrush {__version__}"
 REFINER = "refiner"
+AUTOMATIC = "Automatic"
 Fields = Mapping[str, object]
 """A1111's keys and what they say; None and False are left out."""
 
@@ -90,7 +91,7 @@ def _basics(plan: Plan, batch: Batch, position: int, made: Made) -> Fields:
         "Seed": batch.seeds[position],
         "Size": f"{stage.width}x{stage.height}",
         "Model hash": made.hash(stage.checkpoint),
-        "Model": stage.checkpoint.model_name,
+        "Model": stage.checkpoint.name,
         "VAE hash": made.hash(stage.vae),
         "VAE": stage.vae.path.name if stage.vae else None,
         "Variation seed": batch.subseeds[position] if variation.strength else None,
@@ -115,11 +116,11 @@ def _hires(plan: Plan, batch: Batch, position: int, made: Made) -> Fields:
         return {}
     stage, asked = hires.stage, hires.asked
     is_resized = bool(asked.resize_x or asked.resize_y)
-    has_schedule = stage.schedule != first.schedule and not _sampler(stage).timesteps
+    is_same = stage.schedule == first.schedule == _walked(first)
     return {
         "Hires checkpoint": made.title(stage.checkpoint) if stage.checkpoint != first.checkpoint else None,
         "Hires sampler": stage.sampler if stage.sampler != first.sampler else None,
-        "Hires schedule type": stage.schedule if has_schedule else None,
+        "Hires schedule type": None if is_same or _sampler(stage).timesteps else stage.schedule,
         "Hires prompt": _own(wording.prompts[position].text, batch.first.prompts[position].text),
         "Hires negative prompt": _own(wording.negatives[position].text, batch.first.negatives[position].text),
         "Hires upscale": None if is_resized else asked.scale,
@@ -139,8 +140,8 @@ def _sampling(plan: Plan) -> Fields:
 
 
 def _numbers(stage: Stage) -> Fields:
-    options, sampler, schedule = stage.options, _sampler(stage), find_schedule(stage.schedule)
-    has_schedule = schedule.label != "Automatic"
+    options, sampler, schedule = stage.options, _sampler(stage), find_schedule(_walked(stage))
+    has_schedule = schedule.label != AUTOMATIC
     is_beta = schedule.label == "Beta"
     has_own_rho = schedule.rho is not None and options.rho not in (0, schedule.rho)
     is_sgm = options.sgm_noise_multiplier and not sampler.timesteps and stage.strength is None
@@ -201,6 +202,11 @@ def _refiner(plan: Plan, made: Made) -> Fields:
 
 def _sampler(stage: Stage) -> SamplerInfo:
     return find_sampler(stage.sampler)[0]
+
+
+def _walked(stage: Stage) -> str:
+    """The schedule that the sampler walks: none of these for samplers of timesteps, whatever is asked for."""
+    return AUTOMATIC if _sampler(stage).timesteps else stage.schedule
 
 
 def _changed(value: float | str | None, usual: float | str | None) -> float | str | None:

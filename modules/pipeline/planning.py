@@ -31,6 +31,7 @@ from .choices import (
     choose_vae,
     choose_variation,
     guidance_options,
+    hires_schedule,
     named_checkpoint,
     prompt_options,
     sampler_options,
@@ -71,20 +72,22 @@ def plan(
     recommended = first.checkpoint.cfg_scale
     cfg_scale = next(value for value in (request.cfg_scale, recommended, DEFAULT_CFG) if value is not None)
     timeline = Timeline(_calls(first), _calls(hires.stage) if hires else None)
-    teller = Teller(request, settings, catalogue, tokenizer, styles, cfg_scale, timeline, tell)
+    start = choose_start(request, settings) if isinstance(request, Img2ImgRequest) else None
+    image_cfg_scale = start.image_cfg_scale if start else None
+    teller = Teller(request, settings, catalogue, tokenizer, styles, cfg_scale, image_cfg_scale, timeline, tell)
     variation = choose_variation(request)
     pictures = _pictures(
         request,
         variation,
-        teller.first(first.checkpoint),
-        teller.hires(hires.stage.checkpoint) if hires else None,
+        teller.first(first),
+        teller.hires(hires.stage) if hires else None,
     )
     return Plan(
         task=request.task,
         first=first,
         hires=hires,
         firstpass_image=_firstpass_image(request) if hires else None,
-        start=choose_start(request, settings) if isinstance(request, Img2ImgRequest) else None,
+        start=start,
         tiles=choose_tiles(request, settings, first.width, first.height, _tiles_together(request, first), tell),
         cfg_scale=cfg_scale,
         guidance=guidance_options(request, settings),
@@ -137,7 +140,7 @@ class _Decider:
             exactly=is_img2img and settings.img2img_fix_steps,
             options=sampler_options(request, settings, sampler),
             refiner=None if has_two and settings.hires_fix_refiner_pass == "second pass" else self._refiner(checkpoint),
-            token_merging=token_merging(settings, img2img=is_img2img),
+            token_merging=token_merging(request, settings),
             sdxl_size=(width, height),
         )
 
@@ -153,9 +156,7 @@ class _Decider:
         checkpoint = first.checkpoint
         if request.hr_checkpoint_name:
             checkpoint = named_checkpoint("Hires checkpoint", request.hr_checkpoint_name, self.catalogue)
-        sampler, schedule = choose_sampler(
-            request.hr_sampler_name or request.sampler_name, request.hr_scheduler or request.scheduler
-        )
+        sampler, schedule = choose_sampler(request.hr_sampler_name or request.sampler_name, hires_schedule(request))
         stage = replace(
             first,
             checkpoint=checkpoint,
@@ -169,7 +170,7 @@ class _Decider:
             exactly=True,
             options=sampler_options(request, settings, sampler),
             refiner=None if settings.hires_fix_refiner_pass == "first pass" else self._refiner(checkpoint),
-            token_merging=token_merging(settings, hires=True),
+            token_merging=token_merging(request, settings, hires=True),
             sdxl_size=(size.width, size.height),
         )
         with_first_networks = settings.hires_fix_use_firstpass_conds

@@ -87,6 +87,7 @@ class Stage:
     steps: int
     sampler: str
     schedule: str
+    """As asked for; samplers of timesteps do not heed it."""
     strength: float | None
     """How far from the picture that it starts from; None starts from noise alone."""
     exactly: bool

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from modules.catalogue import Catalogue, Entry
 from modules.models import Pass
-from modules.params import Settings, UnknownName
+from modules.params import Settings, UnknownName, find_sampler
 from modules.prompt import NetworkTag, ParsedPrompt, Styled, Tokenizer, merge_styles, parse_prompt
 from modules.sampling import needs_uncond
 
 from .choices import AnyRequest
 from .named import Tell, find_embedding_files, find_networks
-from .plans import NetworkUse
+from .plans import NetworkUse, Stage
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,18 @@ class Teller:
     tokenizer: Tokenizer
     styles: Mapping[str, Styled]
     cfg_scale: float
+    image_cfg_scale: float | None
+    """How closely an instruct-pix2pix model keeps to the picture; None where it starts from none."""
     timeline: Timeline
     tell: Tell
 
-    def first(self, checkpoint: Entry) -> Told:
+    def first(self, stage: Stage) -> Told:
         """What a picture is told at first."""
-        return self._told(self._texts(*self._first_texts), checkpoint, hires=False)
+        return self._told(self._texts(*self._first_texts), stage, hires=False)
 
-    def hires(self, checkpoint: Entry) -> Told:
+    def hires(self, stage: Stage) -> Told:
         """What it is told in the second stage: its own prompts, or where it has none those of the first (P062)."""
-        return self._told(self._texts(*self._hires_texts), checkpoint, hires=True)
+        return self._told(self._texts(*self._hires_texts), stage, hires=True)
 
     @property
     def old_schedules(self) -> bool:
@@ -88,7 +90,7 @@ class Teller:
                 self.tell(f"{UnknownName('Style', name, self.styles)} The picture is made without it.")
         return merge_styles(prompt, negative, chosen)
 
-    def _told(self, texts: tuple[str, str], checkpoint: Entry, *, hires: bool) -> Told:
+    def _told(self, texts: tuple[str, str], stage: Stage, *, hires: bool) -> Told:
         old = self.settings.use_old_scheduling
         prompt = self._parsed(texts[0], negative=False, hires=hires, old=old)
         negative = self._parsed(texts[1], negative=True, hires=hires, old=old)
@@ -96,11 +98,11 @@ class Teller:
             (prompt, negative),
             self.catalogue,
             self.tokenizer,
-            width=checkpoint.width,
+            width=stage.checkpoint.width,
             mode=self.settings.emphasis,
             tell=self.tell,
         )
-        return Told(prompt, negative, self._networks(prompt, negative), embeddings)
+        return Told(prompt, negative, self._networks(prompt, negative, stage), embeddings)
 
     def _parsed(self, text: str, *, negative: bool, hires: bool, old: bool) -> ParsedPrompt:
         return parse_prompt(
@@ -122,20 +124,22 @@ class Teller:
             return ()
         return tuple(NetworkTag(kind, name, weight, weight) for kind, name in chosen if name not in ("", "None"))
 
-    def _networks(self, prompt: ParsedPrompt, negative: ParsedPrompt) -> tuple[NetworkUse, ...]:
+    def _networks(self, prompt: ParsedPrompt, negative: ParsedPrompt, stage: Stage) -> tuple[NetworkUse, ...]:
         """Those that the tags name; none where the request leaves them out (P063)."""
         if self.request.disable_extra_networks:
             return ()
         networks = find_networks(prompt, Pass.BOTH, self.catalogue, self.tell)
-        return networks + self._of_negative(prompt, find_networks(negative, Pass.UNCOND, self.catalogue, self.tell))
-
-    def _of_negative(self, prompt: ParsedPrompt, networks: tuple[NetworkUse, ...]) -> tuple[NetworkUse, ...]:
-        """The networks of the negative prompt that have an effect: none where guidance leaves its pass out."""
-        if needs_uncond(self.cfg_scale, (weight for weight, _ in prompt.parts)):
-            return networks
-        for use in networks:
+        of_negative = find_networks(negative, Pass.UNCOND, self.catalogue, self.tell)
+        if self._keeps_uncond(stage) or needs_uncond(self.cfg_scale, (weight for weight, _ in prompt.parts)):
+            return networks + of_negative
+        for use in of_negative:
             self.tell(
                 f'"{use.name}" in the negative prompt has no effect at CFG scale {self.cfg_scale:g}. '
                 "Raise the CFG scale, or name it in the prompt."
             )
-        return ()
+        return networks
+
+    def _keeps_uncond(self, stage: Stage) -> bool:
+        """Whether the negative prompt has its pass at any CFG scale: guidance is then between more than two."""
+        is_three_way = stage.checkpoint.facts.variant == "pix2pix" and self.image_cfg_scale not in (None, 1.0)
+        return is_three_way or find_sampler(stage.sampler)[0].keeps_uncond

@@ -82,6 +82,7 @@ def test_a_value_that_cannot_be_is_told_and_the_others_count(name: str, value: A
         ({"samples_format": "jpeg"}, "samples_format", "jpg"),
         ({"randn_source": "GPU"}, "randn_source", "NV"),
         ({"sd_vae": None}, "sd_vae", "Automatic"),
+        ({"sd_vae": "auto"}, "sd_vae", "Automatic"),
     ],
 )
 def test_options_of_old_versions_mean_what_they_meant(options: Any, name: str, value: Any, tmp_path: Path) -> None:

@@ -15,8 +15,13 @@ from modules.pipeline import Plan, plan
 from modules.pipeline.planning import Picture, split_batches
 from modules.pipeline.wording import Told
 from modules.prompt import Style, Tokenizer, parse_prompt
+from tests.catalogue.files import SD1, write_tensors
+from tests.golden_models import UNET
+
+from .conftest import Worker
 
 Planner = Callable[..., Plan]
+START = {"task": "img2img", "init_images": ("a",)}
 
 
 def only(plan: Plan) -> str:
@@ -106,8 +111,24 @@ class TestSampler:
         made = make_plan(sampler_name="DPM++ 2M Karras", scheduler="Simple")
         assert (made.first.sampler, made.first.schedule) == ("DPM++ 2M", "Karras")
 
-    def test_ddim_knows_no_schedule(self, make_plan: Planner) -> None:
-        assert make_plan(sampler_name="DDIM", scheduler="Karras").first.schedule == "Automatic"
+    @pytest.mark.parametrize(
+        ("fields", "schedule"),
+        [
+            ({"sampler_name": "Euler a Karras"}, "Karras"),
+            ({"sampler_name": "Euler a", "scheduler": "Karras"}, "Karras"),
+            ({"sampler_name": "Euler a Karras", "hr_scheduler": "Simple"}, "Simple"),
+            ({"sampler_name": "DPM++ 2M Karras"}, "Automatic"),
+            ({"sampler_name": "DPM++ 2M", "scheduler": "Karras"}, "Karras"),
+            ({"sampler_name": "DPM++ 2M"}, "Automatic"),
+        ],
+    )
+    def test_the_second_stage_has_the_schedule_that_the_first_one_was_asked_for(
+        self, make_plan: Planner, fields: dict[str, str], schedule: str
+    ) -> None:
+        # U009: inside the name too, where it is not what that sampler has by itself
+        made = make_plan(enable_hr=True, hr_sampler_name="Euler", **fields)
+        assert made.hires is not None
+        assert (made.hires.stage.sampler, made.hires.stage.schedule) == ("Euler", schedule)
 
     def test_ddim_in_one_step_is_told_to_be_noise(self, make_plan: Planner) -> None:
         assert "with 1 step the picture is noise" in only(make_plan(sampler_name="DDIM", steps=1))
@@ -158,6 +179,27 @@ class TestNetworks:
         made = make_plan(prompt="a :1.2 AND b", negative_prompt="<lora:loha:1>", cfg_scale=1)
         assert [use.name for use in made.batches[0].first.networks] == ["loha"]
         assert made.notices == ()
+
+    def test_at_cfg_1_they_have_one_where_the_sampler_reads_their_pass(self, make_plan: Planner) -> None:
+        fields = {"negative_prompt": "<lora:loha:1>", "cfg_scale": 1}
+        made = make_plan(sampler_name="DDIM CFG++", **fields)
+        assert ([use.name for use in made.batches[0].first.networks], made.notices) == (["loha"], ())
+        made = make_plan(enable_hr=True, hr_sampler_name="DDIM CFG++", **fields)
+        (batch,) = made.batches
+        assert batch.hires is not None
+        assert [use.name for use in batch.first.networks] == []
+        assert [use.name for use in batch.hires.networks] == ["loha"]
+
+    @pytest.mark.parametrize(("image_cfg_scale", "names"), [(1.5, ["loha"]), (1.0, [])])
+    def test_at_cfg_1_they_have_one_where_a_picture_guides_too(
+        self, worker: Worker, tmp_path: Path, image_cfg_scale: float, names: list[str]
+    ) -> None:
+        folders = replace(worker.catalogue.folders, checkpoints=(tmp_path,), data_dir=tmp_path)
+        write_tensors(tmp_path / "editing.safetensors", SD1 | {f"{UNET}input_blocks.0.0.weight": (4, 8, 3, 3)})
+        fields = {"seed": 1, "negative_prompt": "<lora:loha:1>", "cfg_scale": 1, "image_cfg_scale": image_cfg_scale}
+        with Catalogue(folders) as catalogue:
+            made = plan(make_request(START | fields), Settings(), catalogue, worker.tokenizer)
+        assert [use.name for use in made.batches[0].first.networks] == names
 
     def test_pictures_with_other_networks_are_made_apart(self, make_plan: Planner) -> None:
         # P058
@@ -301,7 +343,13 @@ class TestOptions:
         [
             ({"token_merging_ratio": 0.3}, {}, (0.3, 0.3)),
             ({"token_merging_ratio": 0.3, "token_merging_ratio_hr": 0.5}, {}, (0.3, 0.5)),
-            ({"token_merging_ratio_img2img": 0.4}, {"task": "img2img", "init_images": ("a",)}, (0.4, None)),
+            ({"token_merging_ratio_img2img": 0.4}, START, (0.4, None)),
+            ({"token_merging_ratio_img2img": 0.4, "token_merging_ratio": 0.3}, START, (0.4, None)),
+            (
+                {"token_merging_ratio_img2img": 0.4},
+                START | {"override_settings": {"token_merging_ratio": 0}},
+                (0.4, None),
+            ),
         ],
     )
     def test_tokens_are_merged_by_the_kind_of_work(
@@ -310,6 +358,11 @@ class TestOptions:
         hires = {} if "task" in fields else {"enable_hr": True}
         made = make_plan(settings=settings, **fields, **hires)
         assert (made.first.token_merging, made.hires and made.hires.stage.token_merging) == expected
+
+    def test_a_job_that_sets_token_merging_goes_before_the_setting_of_img2img(self, make_plan: Planner) -> None:
+        own = {"token_merging_ratio": 0.3}
+        made = make_plan(settings=own | {"token_merging_ratio_img2img": 0.4}, override_settings=own, **START)
+        assert made.first.token_merging == 0.3
 
 
 class TestNetworksLeftOut:

@@ -43,6 +43,12 @@ def chosen(folders: Folders) -> Chosen:
     return choose
 
 
+def test_the_setting_of_early_versions_leaves_the_choice_open_too(chosen: Chosen, folders: Folders) -> None:
+    beside(folders)
+    assert chosen("auto", override=True) == "dream.vae"
+    assert chosen.told == []  # type: ignore[attr-defined]
+
+
 def beside(folders: Folders, name: str = "dream.vae.safetensors") -> None:
     write_tensors(folders.checkpoints[0] / name, DECODER)
 
