@@ -93,6 +93,7 @@ class Dispatcher:
         """Have the batch left out whose steps are shown."""
         running = self._running.get(job_id)
         if running is not None and running.leader is not None:
+            running.skip()
             self._slots[running.leader].say(Skip(job_id=job_id))
 
     def stop(self, job_id: str, state: JobState) -> None:

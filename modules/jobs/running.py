@@ -61,6 +61,8 @@ class Running:
     _batches: int = 0
     _finished: int = 0
     """Of the batches that were owed at the start."""
+    _skipped: int | None = None
+    """The batch that someone asked to be left out."""
     _first: tuple[float, float] | None = None
 
     @classmethod
@@ -159,8 +161,15 @@ class Running:
         began, at = self._first
         eta = (now - began) / (done - at) * (1 - done) if done > at else None
         told = said if part.is_whole else self._joined(said, done)
-        self.progress = Progress(**told.model_dump(), progress=done, eta=eta)
+        is_skipped = told.batch == self._skipped
+        self.progress = Progress(**told.model_dump(), progress=done, eta=eta, is_skipped=is_skipped)
         return self.progress
+
+    def skip(self) -> None:
+        """Someone asked the batch whose steps are shown to be left out."""
+        if self.progress is not None:
+            self._skipped = self.progress.batch
+            self.progress = self.progress.model_copy(update={"is_skipped": True})
 
     def show(self, worker: int, preview: bytes) -> bool:
         """Whether this is the preview to show."""

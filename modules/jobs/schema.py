@@ -73,7 +73,10 @@ class Picture(Record):
 
 
 class Progress(Record):
-    """How far a running job is; `progress` runs from 0 to 1, `eta` is in seconds."""
+    """How far a running job is; `progress` runs from 0 to 1, `eta` is in seconds.
+
+    `is_skipped`: someone asked for the batch to be left out.
+    """
 
     job_id: str
     batch: int
@@ -84,6 +87,7 @@ class Progress(Record):
     images: int = 1
     progress: float = 0.0
     eta: float | None = None
+    is_skipped: bool = Field(default=False, exclude=True)
 
 
 class Job(Record):

@@ -33,6 +33,18 @@ def test_a_job_that_one_worker_has_is_told_as_that_says() -> None:
     assert progress.progress == pytest.approx(1.5 / 4)
 
 
+def test_a_batch_is_told_as_skipped_until_the_next_one_begins() -> None:
+    job = running()
+    job.take(0, workers=1)
+    job.skip()  # nothing is shown yet that could be
+    assert not job.hear(0, said(1, batch=1, batches=4)).is_skipped
+    job.skip()
+    assert job.progress is not None and job.progress.is_skipped
+    assert job.hear(0, said(2, batch=1, batches=4)).is_skipped
+    assert not job.hear(0, said(0, batch=2, batches=4)).is_skipped
+    assert "is_skipped" not in job.progress.model_dump()
+
+
 def test_where_spreading_is_switched_off_one_worker_has_it_all() -> None:
     job = running(spread_images=False)
     assert job.take(0, workers=5).is_whole
