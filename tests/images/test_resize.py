@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from modules.images import ResizeMode, grid, lanczos, nearest, resize_image
+from modules.images.grid import grid_shape, side_by_side
 from modules.params import BadRequest
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -72,6 +75,24 @@ def test_an_unknown_mode_is_named() -> None:
 def test_a_grid_has_a_cell_for_every_picture(count: int, rows: int | None) -> None:
     result = grid([Image.new("RGB", (4, 3))] * count, rows)
     assert (result.width // 4) * (result.height // 3) >= count
+
+
+def test_a_picture_is_let_go_once_it_is_in_its_cell() -> None:
+    there: list[weakref.ref[Image.Image]] = []
+    counts: list[int] = []
+
+    def made() -> Iterator[Image.Image]:
+        for shade in range(9):
+            image = Image.new("RGB", (4, 3), (shade, 0, 0))
+            there.append(weakref.ref(image))
+            counts.append(sum(known() is not None for known in there))
+            yield image
+
+    result = side_by_side(made(), *grid_shape(9))
+    assert max(counts) <= 3  # the first, the one in hand, and the next
+    assert [result.getpixel((place % 3 * 4, place // 3 * 3)) for place in range(9)] == [
+        (shade, 0, 0) for shade in range(9)
+    ]
 
 
 def test_a_grid_of_nothing_is_refused() -> None:
