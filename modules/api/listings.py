@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import psutil
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from modules.catalogue import Catalogue, Entry, misfit
+from modules.catalogue import Entry, misfit
 from modules.images import read_metadata
 from modules.params import (
     LATENT_UPSCALERS,
     PIXEL_UPSCALERS,
     SAMPLERS,
     SCHEDULES,
-    BadFile,
     complete,
     parse_infotext,
 )
@@ -180,14 +179,12 @@ def schedulers() -> list[ScheduleItem]:
     ]
 
 
-@router.get("/loras", summary="LoRA files")
-def loras(services: Bound) -> list[LoraItem]:
+@router.get("/loras", response_model=list[LoraItem], summary="LoRA files")
+def loras(services: Bound) -> Response:
     entries = services.catalogue.entries("lora")
-    aliases = _aliases(entries)
-    return [
-        LoraItem(name=entry.name, alias=alias, path=str(entry.path), metadata=_metadata(services.catalogue, entry))
-        for entry, alias in zip(entries, aliases, strict=True)
-    ]
+    told = zip(entries, _aliases(entries), services.lora_texts.of(entries), strict=True)
+    items = (lora_item(entry, alias, metadata) for entry, alias, metadata in told)
+    return Response(f"[{', '.join(items)}]", media_type="application/json")
 
 
 @router.get("/hypernetworks", summary="Hypernetworks")
@@ -352,22 +349,10 @@ def _aliases(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
-def _metadata(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
-    """What the file says of itself, all of it; objects written as JSON become such, as A1111 does it."""
-    try:
-        said = catalogue.metadata(entry)
-    except BadFile:  # changed or gone since it was listed
-        said = entry.metadata
-    return {name: _taken_apart(value) for name, value in said.items()}
-
-
-def _taken_apart(value: str) -> Any:
-    if not value.startswith("{"):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+def lora_item(entry: Entry, alias: str, metadata: str) -> str:
+    """The JSON of a `LoraItem` whose metadata is JSON already; the rest in ASCII, whatever bytes a file's name has."""
+    begin = json.dumps({"name": entry.name, "alias": alias, "path": str(entry.path)})
+    return f'{begin[:-1]}, "metadata": {metadata}}}'
 
 
 def _embedding(entry: Entry) -> EmbeddingItem:

@@ -13,6 +13,7 @@ from modules.catalogue import Catalogue, Entry, StyleFiles
 from modules.jobs import Jobs
 from modules.prompt import Tokenizer
 
+from .compat.loras import LoraTexts
 from .compat.tasks import TaskNames
 
 PageState = Literal["starting", "ready", "failed", "off"]
@@ -53,6 +54,7 @@ class Services:
     page: Page = field(default_factory=Page)
     flags: Mapping[str, Any] = field(default_factory=dict)
     tasks: TaskNames = field(default_factory=TaskNames)
+    lora_texts: LoraTexts = field(default_factory=LoraTexts)
     ending: Ending = field(default_factory=Ending)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
