@@ -93,8 +93,13 @@ class Index:
         self._save("insert or replace into hashes values (?, ?, ?, ?, ?)", [row])
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
+        """What the query gives; nothing where the disk cannot be read or another version took the tables away.
+
+        What is not known is found out again, so that is no error.
+        """
+        with self._lock, contextlib.suppress(sqlite3.OperationalError):
             return self._connection.execute(query, values).fetchall()
+        return []
 
     def _save(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write the rows; not at all where the disk is full or the other process holds the file for too long.
