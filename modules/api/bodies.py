@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modules.images import MAX_BYTES
@@ -32,9 +33,18 @@ TOGETHER = 2**30
 PATIENCE = 60.0
 """Seconds in which at least something of a body has to come."""
 
+ANYHOW = 64 * 2**10
+"""Bytes of each body that are always taken, however much is being received besides."""
+
 DEPTH = 64
-BRACKETS = 500_000
-"""Lists and objects within each other, and in all, that JSON may hold."""
+"""Lists and objects within each other that JSON may hold."""
+
+PARTS = 50_000
+"""Values, lists and objects that it may hold in all: each costs more than its letter or two, most where it is wrong."""
+
+
+_END = "tagbrush.end_of_body"
+"""Where in its scope a request has what ends the counting of its body."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +82,11 @@ class LimitBodies:
     A length that was promised counts at once; without one (`Transfer-Encoding: chunked`) the bytes are counted.
     """
 
-    def __init__(self, app: ASGIApp, rules: Iterable[Rule] = RULES, *, together: int = TOGETHER) -> None:
+    def __init__(
+        self, app: ASGIApp, rules: Iterable[Rule] = RULES, *, together: int = TOGETHER, anyhow: int = ANYHOW
+    ) -> None:
         self.app, self._rules, self._together, self._held = app, tuple(rules), together, 0
+        self.anyhow = anyhow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(Headers(scope=scope)):
@@ -90,7 +103,7 @@ class LimitBodies:
             await _told(refusal)(scope, receive, send)
             return
         try:
-            await self._watched(scope, taken, send, reading)
+            await self._watched({**scope, _END: reading.end}, taken, send, reading)
         finally:
             reading.end()
 
@@ -152,8 +165,9 @@ class _Reading:
             count = len(message.get("body", b""))
             self._length += count
             self._check(self._length)
-            self._limits.hold(count)
-            self._held += count
+            more = max(self._length - self._limits.anyhow, 0) - self._held
+            self._limits.hold(more)
+            self._held += more
         except TimeoutError as error:
             reason = f"Nothing of the body came for {PATIENCE:.0f} seconds. Send it again."
             self.refusal = TooMuch(408, "TooSlow", reason)
@@ -191,6 +205,15 @@ class _Reading:
         self._held = 0
 
 
+def forget_body(request: Request) -> None:
+    """Forget the body of a request of which everything has been read: its answer may be long in coming."""
+    for kept in ("_body", "_json"):  # where starlette keeps it for whoever asks again
+        request.__dict__.pop(kept, None)
+    end = request.scope.get(_END)
+    if end is not None:
+        end()
+
+
 def too_deep(body: bytes) -> str:
     """Why this text, if it is JSON, is not read: how deep it is, or how many parts it has. Empty where nothing is."""
     if not body.lstrip()[:1] or body.lstrip()[:1] not in b"[{\xef\xff\xfe\0":
@@ -199,15 +222,18 @@ def too_deep(body: bytes) -> str:
         return "JSON is read as UTF-8 only. Send it in that encoding."
     # Without escapes a quotation mark begins or ends a text; every other part is then outside of texts.
     marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
-    brackets = b"".join(marks.split(b'"')[::2])
-    if len(brackets) > 2 * BRACKETS:
-        return f"The JSON has more than {BRACKETS} lists and objects. Send less at a time."
-    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > DEPTH:
+    too_many = f"The JSON has more than {PARTS} values, lists and objects. Send less at a time."
+    if marks.count(b'"') > 4 * (PARTS + 1):  # a name and a value for each; more of them are not even taken apart
+        return too_many
+    outside = b"".join(marks.split(b'"')[::2])
+    brackets = outside.translate(None, b",")
+    if max(accumulate(map(_STEPS.__getitem__, brackets[: 2 * PARTS])), default=0) > DEPTH:
         return f"The JSON is more than {DEPTH} levels deep. Send plain values, lists and small objects."
-    return ""
+    commas = len(outside) - len(brackets)
+    return too_many if commas + len(brackets) // 2 > PARTS else ""
 
 
-_NO_MARKS = bytes(code for code in range(256) if code not in b'[]{}"')
+_NO_MARKS = bytes(code for code in range(256) if code not in b'[]{}",')
 _STEPS = tuple(1 if code in b"[{" else -1 if code in b"]}" else 0 for code in range(256))
 
 

@@ -11,9 +11,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from modules.catalogue.texts import sendable
 from modules.images import BadPicture
 from modules.jobs import QueueBlocked, UnknownJob
 from modules.params import BadFile, BadRequest, TagbrushError, UnknownName
+from modules.params.wrongs import in_words
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def answer(status: int, error: str, detail: Any) -> JSONResponse:
     """The JSON answer for one error."""
+    detail = sendable(detail)  # it may repeat what was sent, and JSON can spell what no text holds
     text = detail if isinstance(detail, str) else str(detail)
     return JSONResponse(ErrorBody(error=error, detail=detail, errors=text).model_dump(), status)
 
@@ -89,7 +92,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return answer(422, "BadRequest", _in_words(error))
+    return answer(422, "BadRequest", in_words(error.errors(), PLACES, "the request"))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -102,13 +105,3 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return answer(500, type(error).__name__, f"{error} (the server's log has the details)")
-
-
-def _in_words(error: RequestValidationError) -> str:
-    """One line per wrong value: `steps is 'many': Input should be a valid integer.`"""
-    lines = []
-    for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"] if part not in PLACES) or "the request"
-        shown = repr(problem.get("input"))
-        lines.append(f"{name} is {shown if len(shown) <= 80 else shown[:77] + '...'}: {problem['msg']}.")
-    return " ".join(lines)

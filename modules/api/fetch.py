@@ -45,23 +45,25 @@ class NotFetched(BadPicture):
 
 
 def picture_of(text: str, settings: Settings) -> bytes:
-    """The file that a text of a request stands for: base64, a data URI, or where the settings allow it an address.
+    """The file that a text of a request stands for, known to be a whole picture. Raises BadPicture."""
+    data = file_of(text, settings)
+    whole_picture(data)
+    return data
 
-    Raises BadPicture; the file is known to be a whole picture.
+
+def file_of(text: str, settings: Settings) -> bytes:
+    """The bytes that a text stands for: base64, a data URI, or where the settings allow it an address.
+
+    Raises BadPicture; whether the bytes are a picture is still to be seen.
     """
     if not is_address(text):
-        data = decode_base64(text)
-    elif not settings.api_enable_requests:
+        return decode_base64(text)
+    if not settings.api_enable_requests:
         raise NotFetched(
             "Pictures are not fetched from the network. Send the picture itself, as base64, or let the owner of this "
             'server turn on "api_enable_requests" in its config.json.'
         )
-    else:
-        data = fetch_picture(
-            text, allow_local=not settings.api_forbid_local_requests, user_agent=settings.api_useragent
-        )
-    whole_picture(data)
-    return data
+    return fetch_picture(text, allow_local=not settings.api_forbid_local_requests, user_agent=settings.api_useragent)
 
 
 def is_address(text: str) -> bool:

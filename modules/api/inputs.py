@@ -45,7 +45,8 @@ class StoredInput(BaseModel):
 async def upload(services: Bound, request: Request) -> StoredInput:
     """Stores the body's bytes, a PNG, JPEG or WebP, and gives the id for `init_images`."""
     data = await read_body(request)
-    width, height = (await run_in_threadpool(whole_picture, data)).size
+    async with services.decoding.sent:
+        width, height = (await run_in_threadpool(whole_picture, data)).size
     return StoredInput(id=await run_in_threadpool(services.jobs.add_input, data), width=width, height=height)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import psutil
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from modules.catalogue import Entry, misfit
-from modules.images import read_metadata
+from modules.images import picture_text, whole_picture
 from modules.params import (
     LATENT_UPSCALERS,
     PIXEL_UPSCALERS,
@@ -24,7 +25,7 @@ from modules.params import (
 
 from .compat import ScriptInfo, ScriptLists, script_infos, script_lists
 from .errors import RESPONSES
-from .fetch import picture_of
+from .fetch import file_of
 from .prompts import StyleItem, styles
 from .services import Bound, Services
 
@@ -273,9 +274,15 @@ def cmd_flags(services: Bound) -> dict[str, Any]:
 
 
 @router.post("/png-info", responses=RESPONSES, summary="What a picture says of itself")
-def png_info(services: Bound, payload: PngInfoPayload) -> PngInfo:
+async def png_info(services: Bound, payload: PngInfoPayload) -> PngInfo:
     """The text of any program's picture in A1111's words, and taken apart with every default that it implies."""
-    found = read_metadata(picture_of(payload.image.strip(), services.jobs.settings()))
+    text = payload.image.strip()
+    async with services.decoding.turn([text]):
+        return await run_in_threadpool(_png_info, services, text)
+
+
+def _png_info(services: Services, text: str) -> PngInfo:
+    found = picture_text(whole_picture(file_of(text, services.jobs.settings())))
     info = complete(parse_infotext(found.infotext))
     parsed = {"Prompt": info.prompt, "Negative prompt": info.negative_prompt, **info.fields} if found.infotext else {}
     return PngInfo(info=found.infotext, items=dict(found.items), parameters=parsed)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
+from modules.catalogue.texts import sendable
+
 from . import compat
 from .checks import check_checkpoint
 from .errors import RESPONSES
@@ -37,7 +39,7 @@ def change_options(
     check_checkpoint(services.catalogue, known)
     if known:
         services.jobs.change_settings(known)
-    return Unchanged(ignored=ignored) if ignored else None
+    return Unchanged(ignored=sendable(ignored)) if ignored else None
 
 
 def _shown(services: Services) -> dict[str, Any]:

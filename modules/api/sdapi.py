@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from starlette.concurrency import run_in_threadpool
 
 from modules.catalogue import resolve
@@ -13,10 +13,12 @@ from modules.jobs import Job, JobState
 from modules.params import Pasted, Settings, parse_infotext, request_from_info
 
 from . import compat
+from .bodies import forget_body
 from .checks import check_job
 from .errors import MISSING, RESPONSES, JobFailed, JobRefused
 from .events import until_closing
 from .fetch import picture_of
+from .later import Later
 from .services import Bound, Services
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
@@ -44,28 +46,42 @@ REDRAW: dict[str, Any] = {
 }
 
 
-@router.post("/txt2img", responses=RESPONSES, summary="A picture from words")
+@router.post("/txt2img", response_model=compat.GenerationAnswer, responses=RESPONSES, summary="A picture from words")
 async def txt2img(
     services: Bound,
+    request: Request,
     payload: Annotated[compat.Txt2ImgPayload, Body(openapi_examples=PROMPT)],  # type: ignore[valid-type]
-) -> compat.GenerationAnswer:
+) -> Later:
     """Waits until the pictures are done. A client that leaves meanwhile does not stop them, as in A1111."""
-    return await _generate(services, payload, "txt2img")
+    return await _generate(services, request, payload, "txt2img")
 
 
-@router.post("/img2img", responses={**RESPONSES, **MISSING}, summary="A picture from a picture")
+@router.post(
+    "/img2img",
+    response_model=compat.GenerationAnswer,
+    responses={**RESPONSES, **MISSING},
+    summary="A picture from a picture",
+)
 async def img2img(
     services: Bound,
+    request: Request,
     payload: Annotated[compat.Img2ImgPayload, Body(openapi_examples=REDRAW)],  # type: ignore[valid-type]
-) -> compat.GenerationAnswer:
+) -> Later:
     """Waits until the pictures are done."""
-    return await _generate(services, payload, "img2img")
+    return await _generate(services, request, payload, "img2img")
 
 
-async def _generate(services: Services, payload: compat.Quirks, task: str) -> compat.GenerationAnswer:
-    translated = await run_in_threadpool(_translated, services, payload, task)
+async def _generate(services: Services, request: Request, payload: compat.Quirks, task: str) -> Later:
+    """Submits the job; what the request held is let go before its pictures are waited for."""
+    async with services.decoding.turn(compat.sent_pictures(payload)):
+        translated = await run_in_threadpool(_translated, services, payload, task)
+    forget_body(request)
     job = await run_in_threadpool(_submit, services, translated)
-    job = await _finished(services, job.id)
+    return Later(partial(_answered, services, translated, job.id))
+
+
+async def _answered(services: Services, translated: compat.Translated, job_id: str) -> compat.GenerationAnswer:
+    job = await _finished(services, job_id)
     if job.state is JobState.FAILED:
         kind = JobRefused if job.error_kind == "request" else JobFailed
         raise kind(job.error or "The job failed without saying why; the server's log has the details.")

@@ -15,6 +15,7 @@ from modules.prompt import Tokenizer
 
 from .compat.loras import LoraTexts
 from .compat.tasks import TaskNames
+from .decoding import Decoding
 
 PageState = Literal["starting", "ready", "failed", "off"]
 End = Literal["", "stop", "kill", "restart"]
@@ -56,6 +57,7 @@ class Services:
     tasks: TaskNames = field(default_factory=TaskNames)
     lora_texts: LoraTexts = field(default_factory=LoraTexts)
     ending: Ending = field(default_factory=Ending)
+    decoding: Decoding = field(default_factory=Decoding)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def chosen_checkpoint(self) -> Entry | None:

@@ -86,7 +86,8 @@ async def read(services: Bound, request: Request, task: Task = "txt2img") -> Par
         info = parse_infotext(found.infotext)
         return _parsed(services, info, found.infotext, task, program=found.program, items=found.items)
 
-    return await run_in_threadpool(work)
+    async with services.decoding.sent:
+        return await run_in_threadpool(work)
 
 
 def _parsed(

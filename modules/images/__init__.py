@@ -7,7 +7,7 @@ from .decode import MAX_BYTES, BadPicture, decode_base64, decode_picture, flatte
 from .files import DiskFull, SaveFailed, marked_pictures, remove_unfinished, save_encoded, save_picture
 from .grid import grid
 from .marks import Mark, read_mark, remove_mark
-from .metadata import PictureText, encode, read_metadata
+from .metadata import PictureText, encode, picture_text, read_metadata
 from .regions import Region, expand_region, masked_region
 from .resize import ResizeMode, lanczos, nearest, resize_image
 from .thumbnails import thumbnail
@@ -34,6 +34,7 @@ __all__ = [
     "masked_region",
     "nearest",
     "open_picture",
+    "picture_text",
     "read_mark",
     "read_metadata",
     "remove_mark",

@@ -81,11 +81,15 @@ def encode(
 
 
 def read_metadata(data: bytes) -> PictureText:
-    """The texts in a picture file; raises BadPicture if it is none.
+    """The texts in a picture file; raises BadPicture if it is none."""
+    return picture_text(open_picture(data))
+
+
+def picture_text(image: Image.Image) -> PictureText:
+    """The texts in a picture as it was opened. Raises BadPicture where its file is damaged.
 
     Hidden texts in the pixels are looked for where there are no others.
     """
-    image = open_picture(data)
     if image.format == "PNG" and KEY not in image.info:
         _load(image)
     items = _items(image)

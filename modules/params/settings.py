@@ -26,6 +26,7 @@ from .setting_groups import (
     SavingSettings,
     SdxlSettings,
 )
+from .wrongs import in_words
 
 
 class Settings(
@@ -94,11 +95,5 @@ def _check_inside(title: str, folder: str) -> None:
 
 
 def explain(error: ValidationError) -> str:
-    """One line per wrong value, in words: `Width is 0: Input should be greater than or equal to 64.`"""
-    lines = []
-    for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"] if part not in ("txt2img", "img2img")) or "request"
-        shown = repr(problem["input"])
-        got = shown if len(shown) <= 80 else shown[:77] + "..."
-        lines.append(f"{name} is {got}: {problem['msg']}.")
-    return " ".join(lines)
+    """What is wrong, in words, value by value."""
+    return in_words(error.errors(include_url=False), ("txt2img", "img2img"))

@@ -66,9 +66,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 SMALL = (Rule(bodies_module.re.compile("/pictures"), 1000, whole=False), Rule(bodies_module.re.compile(".*"), 1000))
 
 
-def send(body: Any, path: str = "/", together: int = 10**6, **headers: str) -> Any:
+def send(body: Any, path: str = "/", together: int = 10**6, anyhow: int = 0, **headers: str) -> Any:
     async def sent() -> Any:
-        app = LimitBodies(echo, SMALL, together=together)
+        app = LimitBodies(echo, SMALL, together=together, anyhow=anyhow)
         async with AsyncClient(transport=ASGITransport(app), base_url=ADDRESS) as client:
             return await client.post(path, content=body, headers=headers)
 
@@ -126,7 +126,7 @@ def test_all_bodies_together_have_a_bound_too() -> None:
 
 def test_what_was_held_is_let_go_whatever_happened() -> None:
     async def many() -> int:
-        app = LimitBodies(echo, SMALL, together=5000)
+        app = LimitBodies(echo, SMALL, together=5000, anyhow=0)
         async with AsyncClient(transport=ASGITransport(app), base_url=ADDRESS) as client:
             for _ in range(10):
                 await client.post("/", content=b"0" * 900)

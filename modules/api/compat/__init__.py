@@ -18,7 +18,7 @@ from .progress import (
 )
 from .scripts import ScriptInfo, ScriptLists, script_infos, script_lists
 from .tasks import TaskNames
-from .translate import Translated, picture_bytes, translate
+from .translate import Translated, picture_bytes, sent_pictures, translate
 
 __all__ = [
     "FIXED",
@@ -44,6 +44,7 @@ __all__ = [
     "read_changes",
     "script_infos",
     "script_lists",
+    "sent_pictures",
     "task_progress",
     "translate",
 ]

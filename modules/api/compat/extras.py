@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field, ValidationError
 
-from modules.images import encode, read_metadata, upscale, whole_picture
+from modules.images import encode, picture_text, upscale, whole_picture
 from modules.params import BadRequest, Extras, Settings, check_pixels, explain, quote
 
 from ..errors import Unsupported
-from ..fetch import picture_of
+from ..fetch import file_of
 from .payloads import loose_fields
 
 NO_FACES = "Faces are not restored in this version. Leave gfpgan_visibility and codeformer_visibility at 0."
@@ -76,14 +76,13 @@ def read_extras(payload: ExtrasPayload) -> Extras:
 
 def enlarge(text: str, extras: Extras, settings: Settings, name: str = "") -> Enlarged:
     """The picture that a text stands for, enlarged. Raises BadPicture, and BadRequest beyond the limits."""
-    data = picture_of(text, settings)
-    image = whole_picture(data)
+    image = whole_picture(file_of(text, settings))
     check_pixels(*extras.size(*image.size), settings)
     result = upscale(image, extras)
     done = ", ".join(f"{key}: {quote(value)}" for key, value in result.fields.items())
     file, _ = encode(
         result.image,
-        read_metadata(data).infotext,
+        picture_text(image).infotext,
         format=settings.samples_format,
         quality=settings.jpeg_quality,
         others={"postprocessing": done} if done else {},

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modules.catalogue.texts import sendable
 from modules.images import decode_base64, whole_picture
 from modules.params import (
     OLD_SIDE,
@@ -13,6 +14,7 @@ from modules.params import (
     Img2ImgRequest,
     Pasted,
     Txt2ImgRequest,
+    check_inputs,
     make_request,
     old_first_pass,
     request_from_infotext,
@@ -87,8 +89,12 @@ def translate(
     fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **always, **meant})
     if sampler := given.get("sampler_name") or given.get("sampler_index"):
         fields["sampler_name"] = sampler
+    more = {"override_settings": known, "task": task, **script}
     if isinstance(payload, InputQuirks):
-        fields["init_images"] = [keep_input(read_picture(text)) for text in _inputs(payload)]
+        texts = _inputs(payload)
+        # Whether there may be so many shows before the first is looked at, which takes memory and time.
+        check_inputs(make_request({**fields, **more, "init_images": ["-" for _ in texts]}))
+        fields["init_images"] = [keep_input(read_picture(text)) for text in texts]
         fields["mask"] = keep_input(read_picture(payload.mask)) if payload.mask else ""
         if "mask_blur" in given:  # there it overrules the two that say it apart
             fields |= {"mask_blur_x": None, "mask_blur_y": None}
@@ -96,12 +102,12 @@ def translate(
         fields |= _hires(payload, fields)
         first = getattr(payload, "firstpass_image", None)
         fields["firstpass_image"] = keep_input(read_picture(first)) if first else ""
-    request = make_request({**fields, "override_settings": known, "task": task, **script})
+    request = make_request({**fields, **more})
     unknown = [f"override_settings.{name}" for name in overrides.keys() - known]
     return Translated(
         request=request,
         parameters=_parameters(payload),
-        ignored=tuple(sorted([*_ignored(given, request), *unknown, *left_out])),
+        ignored=tuple(sorted(sendable([*_ignored(given, request), *unknown, *left_out]))),
         lasting=None if payload.override_settings_restore_afterwards in (True, None) else known,
         sends_images=payload.send_images is not False,
         wants_grid=_wants_grid(payload),
@@ -142,6 +148,12 @@ def _old_hires(payload: Quirks, fields: Mapping[str, Any]) -> dict[str, Any]:
     if not all(first):
         first = old_first_pass(*target)
     return {"width": first[0], "height": first[1], "hr_resize_x": target[0], "hr_resize_y": target[1]}
+
+
+def sent_pictures(payload: Quirks) -> list[str]:
+    """The pictures of the payload that are to be looked at, as they were sent."""
+    single = (getattr(payload, name, None) for name in ("mask", "firstpass_image"))
+    return [text for text in (*(getattr(payload, "init_images", None) or ()), *single) if text]
 
 
 def _inputs(payload: InputQuirks) -> list[str]:
@@ -187,4 +199,4 @@ def _parameters(payload: Quirks) -> dict[str, Any]:
         raise BadRequest("The payload is nested too deeply. Send plain values, lists and small objects.") from error
     if isinstance(payload, InputQuirks) and not payload.include_init_images:
         parameters |= {"init_images": None, "mask": None}
-    return parameters
+    return sendable(parameters)

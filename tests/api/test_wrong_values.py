@@ -1,0 +1,75 @@
+"""Values that cannot be used, told briefly, whatever they hold."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from .conftest import png
+
+HALF = "\ud800"
+"""Half of a surrogate pair: JSON can spell it, and no text can hold it."""
+
+
+@pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/tagbrush/v1/jobs"])
+def test_of_many_wrong_values_ten_are_told_and_the_others_counted(client: TestClient, path: str) -> None:
+    answer = client.post(path, json={"task": "txt2img", "styles": [{}] * 3000})
+    told = answer.json()["detail"]
+    assert answer.status_code == 422
+    assert told.count("valid string") == 10
+    assert told.endswith("more values.")
+    assert answer.json()["errors"] == told
+
+
+def test_a_large_wrong_value_is_shown_in_brief(client: TestClient) -> None:
+    for wrong in ({"steps": "x" * 10**6}, {"styles": {"x": "x" * 10**6}}, {"x" * 10**6: 1}):
+        answer = client.post("/tagbrush/v1/jobs", json={"task": "txt2img", **wrong})
+        assert (answer.status_code, len(answer.text) < 2000) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/sdapi/v1/options", {"sd_vae": HALF}),
+        ("/sdapi/v1/options", {"sd_model_checkpoint": HALF}),
+        ("/sdapi/v1/options", {"samples_format": HALF}),
+        ("/sdapi/v1/options", {HALF: 1}),
+        ("/sdapi/v1/options", {HALF: 1, "CLIP_stop_at_last_layers": 2}),
+        ("/sdapi/v1/txt2img", {"override_settings": {"sd_vae": HALF}}),
+        ("/sdapi/v1/txt2img", {"override_settings": {HALF: 1}, "width": 64, "height": 64}),
+        ("/sdapi/v1/txt2img", {"override_settings": {"unheard_of": HALF}, "width": 64, "height": 64}),
+        ("/sdapi/v1/txt2img", {HALF: HALF, "width": 64, "height": 64}),
+        ("/sdapi/v1/txt2img", {"alwayson_scripts": {HALF: {"args": [True]}}}),
+        ("/sdapi/v1/txt2img", {"alwayson_scripts": {HALF: {"args": [False]}}, "width": 64, "height": 64}),
+        ("/sdapi/v1/txt2img", {"script_name": HALF}),
+        ("/sdapi/v1/txt2img", {"sampler_name": HALF}),
+        ("/tagbrush/v1/jobs", {"task": HALF}),
+        ("/tagbrush/v1/jobs", {"task": "txt2img", HALF: 1}),
+        ("/tagbrush/v1/jobs", {"task": "txt2img", "override_settings": {HALF: HALF}}),
+        ("/sdapi/v1/interrogate", {"model": HALF}),
+    ],
+)
+def test_half_a_surrogate_pair_is_no_fault_of_the_server(client: TestClient, path: str, body: dict[str, Any]) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = client.post(path, content=json.dumps(body).encode(), headers=headers)
+    assert answer.status_code < 500, answer.text
+
+
+def test_an_option_that_nobody_has_is_named_as_far_as_it_can_be(client: TestClient) -> None:
+    answer = client.post("/sdapi/v1/options", content=b'{"x\\ud800": 1}', headers={"Content-Type": "application/json"})
+    assert "x?" in answer.text
+
+
+def test_more_pictures_than_a_batch_takes_are_refused_before_one_is_looked_at(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[bytes] = []
+    monkeypatch.setattr("modules.api.fetch.whole_picture", looked_at.append)
+    encoded = base64.b64encode(png()).decode()
+    answer = client.post("/sdapi/v1/img2img", json={"init_images": [encoded] * 3, "batch_size": 2})
+    assert (answer.status_code, looked_at) == (422, [])
+    assert "3 pictures" in answer.json()["detail"]
