@@ -258,9 +258,10 @@ class Relay:
             work()
         except TagbrushError as error:
             self._give_up(str(error))
-        except Exception as error:
-            # The others would wait for ever for a thread that died alone; the server starts a new relay.
-            log.exception("The relay cannot go on.")
+        finally:
+            # What nobody foresaw: the others would wait for ever for a thread that died alone.
+            error = sys.exception()
+            log.error("The relay cannot go on.", exc_info=error)
             self._give_up(f"The worker's relay failed: {type(error).__name__}: {error}")
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +79,27 @@ class WorkerProcess:
         return thread
 
     def _read(self) -> None:
-        why_ended = self._hear()
+        why_ended = ""
+        try:
+            why_ended = self._hear()
+        finally:
+            # Whatever breaks, everyone waits for the Exit, without which the job in hand would never end.
+            if error := sys.exception():
+                why_ended = f"was ended, since what it said could not be taken in ({type(error).__name__}: {error})"
+            self._bury(why_ended)
+
+    def _hear(self) -> str:
+        """Why the worker has to be ended, to follow "the worker process"; nothing where it ends by itself."""
+        try:
+            while (message := read(_stream(self._process.stdout))) is not None:
+                self._receive(self, message)
+        except FrameError as error:
+            log.error("The worker said something that is not a message: %s", error)
+            return "was ended, since it said something that is not a message"
+        return ""
+
+    def _bury(self, why_ended: str) -> None:
+        """Tell of the end once it has come, by force where there is a reason for that."""
         if why_ended:
             self._process.kill()
         try:
@@ -90,20 +111,6 @@ class WorkerProcess:
         self._printing.join(1.0)  # a grandchild may hold its end of this pipe open for ever
         _stream(self._process.stdout).close()
         self._receive(self, Exit(1 if why_ended else code, tuple(self._printed), why_ended))
-
-    def _hear(self) -> str:
-        """Why the worker has to be ended, to follow "the worker process"; nothing where it ends by itself."""
-        try:
-            while (message := read(_stream(self._process.stdout))) is not None:
-                self._receive(self, message)
-        except FrameError as error:
-            log.error("The worker said something that is not a message: %s", error)
-            return "was ended, since it said something that is not a message"
-        except Exception as error:
-            # Whatever breaks here, everyone waits for the Exit, without which the job in hand would never end.
-            log.exception("What the worker said could not be taken in.")
-            return f"was ended, since what it said could not be taken in ({type(error).__name__}: {error})"
-        return ""
 
     def _write(self) -> None:
         pipe = _stream(self._process.stdin)
