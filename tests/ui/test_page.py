@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.serving import GOLDEN, Served
 
@@ -94,6 +95,34 @@ def test_reloading_in_the_middle_of_a_job_loses_nothing(page: Page, served: Serv
     expect(page.locator(STATUS)).to_have_text(re.compile("^Done: 2 pictures"), timeout=A_JOB)
     expect(page.locator(".tb-thumb:visible")).to_have_count(2)
     expect(page.locator(PROMPT)).to_have_value("a cat")
+
+
+def test_a_page_that_missed_the_end_of_a_job_asks_for_it(context: BrowserContext, served: Served) -> None:
+    """As after a night asleep, when the stream does not go back so far any more."""
+    context.add_init_script(
+        """
+        window.snapshots = [];
+        window.EventSource = class extends EventSource {
+          addEventListener(kind, listener) {
+            if (kind === "snapshot") window.snapshots.push(listener);
+            super.addEventListener(kind, (event) => window.deaf || listener(event));
+          }
+        };
+        """
+    )
+    page = context.new_page()
+    open_page(page, served)
+    generate(page, "a cat", steps=150, count=50)
+    expect(page.locator(STATUS)).to_contain_text("step", timeout=A_JOB)
+    page.evaluate("window.deaf = true")
+    (job,) = [job for job in served.get("/tagbrush/v1/jobs?limit=20") if job["state"] == "running"]
+    served.post(f"/tagbrush/v1/jobs/{job['id']}/interrupt", {})
+    assert served.get(f"/tagbrush/v1/jobs/{job['id']}?wait=60")["state"] == "interrupted"
+    expect(page.locator(STATUS)).to_contain_text("step")
+    now = {"jobs": [], "queue": [], "worker": {"state": "ready", "device": "", "message": ""}, "workers": []}
+    page.evaluate("(data) => window.snapshots.forEach((hear) => hear({ data }))", json.dumps(now))
+    expect(page.locator(STATUS)).to_have_text(re.compile("^Stopped"))
+    page.close()
 
 
 def test_interrupt_stops_at_once(page: Page) -> None:

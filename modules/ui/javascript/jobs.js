@@ -6,7 +6,7 @@ import { on } from "./events.js";
 /**
  * @typedef {{index: number, url: string, seed: number, infotext: string, width: number, height: number,
  *            kind: "picture" | "mask" | "composite"}} Picture
- * @typedef {{id: string, task: string, state: string, position: number | null, created: number, error: string | null,
+ * @typedef {{id: string, task: string, state: string, wanted: string | null, position: number | null, created: number, error: string | null,
  *            request: any, progress: any, pictures: Picture[], notices: string[], preview?: string}} Job
  */
 
@@ -74,9 +74,22 @@ function forgetOld(task) {
   for (const job of ended.slice(5)) jobs.delete(job.id);
 }
 
+/** Of jobs that are not in hand any more the stream may have told the end while nobody listened. @param {Set<string>} active */
+function askForThoseThatEnded(active) {
+  for (const job of jobs.values()) {
+    if (isFinal(job) || active.has(job.id)) continue;
+    get(`/jobs/${job.id}`)
+      .then(store)
+      .catch(() => {}); // asked again with the next snapshot
+  }
+}
+
 /** Follow the stream, and ask once for what ended before this page was opened. */
 export function follow() {
-  on("snapshot", (data) => data.jobs.forEach(store));
+  on("snapshot", (data) => {
+    data.jobs.forEach(store);
+    askForThoseThatEnded(new Set(data.jobs.map((/** @type {Job} */ job) => job.id)));
+  });
   on("job", store);
   on("queue", (data) => {
     for (const job of jobs.values()) {

@@ -184,6 +184,7 @@ function statusText(job, active) {
 /** @param {import("./jobs.js").Job} job */
 function runningText(job) {
   const progress = job.progress;
+  if (job.wanted) return "Stopping ...";
   if (!progress) return "Loading the model ...";
   const batch = progress.batches > 1 ? `Batch ${progress.batch + 1} of ${progress.batches}, step` : "Step";
   const left = progress.eta ? ` · ${duration(progress.eta)} left` : "";
