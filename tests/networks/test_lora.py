@@ -353,6 +353,9 @@ def test_a_file_of_another_kind_says_where_it_belongs(
         (linear() | {"alpha": torch.tensor(torch.inf)}, "infinity"),
         ({"oft_blocks": torch.zeros(3, 4, 3, 3)}, "BOFT"),
         ({"oft_blocks": torch.zeros(3, 4, 5)}, "square"),
+        ({"oft_blocks": torch.full((1, 3, 3), 1e20).triu()}, "too large to make rotations"),
+        ({"oft_blocks": torch.tensor([[[0, 3e38], [-3e38, 0]]])}, "too large to make rotations"),
+        ({"oft_blocks": torch.tensor([[[[0, 3e38], [-3e38, 0]]]])}, "too large to make rotations"),
     ],
 )
 def test_tensors_that_do_not_belong_together_are_refused(

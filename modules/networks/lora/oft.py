@@ -24,9 +24,7 @@ class RotationChange:
     rank: ClassVar = None
 
     blocks: torch.Tensor
-    """(number of blocks, block size, block size)"""
-    are_rotations: bool
-    alpha: float
+    """(number of blocks, block size, block size), each of them orthogonal."""
     rescale: torch.Tensor | None
     """One factor per output."""
 
@@ -39,8 +37,9 @@ class RotationChange:
         are_rotations = "oft_blocks" not in parts
         blocks = parts["oft_diag" if are_rotations else "oft_blocks"]
         check(blocks.dim() == 3 and blocks.shape[1] == blocks.shape[2], "OFT blocks must be square matrices", blocks)
-        rescale = _rescale(parts, outputs=blocks.shape[0] * blocks.shape[1])
-        return cls(blocks, are_rotations, _alpha(parts), rescale)
+        outputs = blocks.shape[0] * blocks.shape[1]
+        rescale = _rescale(parts, outputs=outputs)
+        return cls(blocks if are_rotations else cayley(blocks, bound=_alpha(parts) * outputs), rescale)
 
     def fits(self, shape: torch.Size) -> bool:
         return len(shape) >= 2 and self.blocks.shape[0] * self.blocks.shape[1] == shape[0]
@@ -48,8 +47,6 @@ class RotationChange:
     def delta(self, original: torch.Tensor, gain: float, dyn: int | None) -> torch.Tensor:
         del dyn
         blocks = on(self.blocks, original)
-        if not self.are_rotations:
-            blocks = cayley(blocks, bound=self.alpha * original.shape[0])
         weight = original.reshape(*blocks.shape[:2], -1)  # (blocks, size, I k k)
         turned = (blocks.mT @ weight).reshape(original.shape)
         return (_rescaled(turned, self.rescale) - original) * gain
@@ -63,8 +60,7 @@ class ButterflyChange:
     rank: ClassVar = None
 
     blocks: torch.Tensor
-    """(rounds, number of blocks, block size, block size)"""
-    alpha: float
+    """(rounds, number of blocks, block size, block size), each of them orthogonal."""
     rescale: torch.Tensor | None
 
     @classmethod
@@ -79,16 +75,15 @@ class ButterflyChange:
         outputs = number * size
         if 0 in (rounds, size) or size % 2 or outputs % (size << (rounds - 1)):
             raise Misshapen(f"BOFT cannot shuffle {outputs} outputs in {rounds} rounds of blocks of {size}")
-        return cls(blocks, _alpha(parts), _rescale(parts, outputs=outputs))
+        return cls(cayley(blocks, bound=_alpha(parts) * outputs), _rescale(parts, outputs=outputs))
 
     def fits(self, shape: torch.Size) -> bool:
         return len(shape) >= 2 and self.blocks.shape[1] * self.blocks.shape[2] == shape[0]
 
     def delta(self, original: torch.Tensor, gain: float, dyn: int | None) -> torch.Tensor:
         del dyn
-        rotations = cayley(on(self.blocks, original), bound=self.alpha * original.shape[0])
         turned = original
-        for round_, rotation in enumerate(rotations):
+        for round_, rotation in enumerate(on(self.blocks, original)):
             half = (rotation.shape[-1] // 2) << round_
             shuffled = _swap(turned, 2, half).reshape(*rotation.shape[:2], -1)  # (blocks, size, I k k)
             turned = _swap((rotation @ shuffled).reshape(original.shape), half, 2)
@@ -96,13 +91,20 @@ class ButterflyChange:
 
 
 def cayley(blocks: torch.Tensor, *, bound: float) -> torch.Tensor:
-    """Rotations from any square matrices: (1 + Q)(1 - Q)⁻¹ with Q = blocks - blocksᵀ, |Q| at most `bound` unless 0."""
-    skew = blocks - blocks.mT
+    """Rotations from any square matrices: (1 + Q)(1 - Q)⁻¹ with Q = blocks - blocksᵀ, |Q| at most `bound` unless 0.
+
+    In float32. Raises Misshapen where the numbers are so large that nothing is left of the 1.
+    """
+    skew = blocks.float() - blocks.float().mT
     if bound:
         size = skew.norm()
         skew = skew * ((size.clamp(max=bound) + EPSILON) / (size + EPSILON))
     one = torch.eye(skew.shape[-1], device=skew.device)
-    return (one + skew) @ torch.linalg.inv(one - skew)
+    inverse, faults = torch.linalg.inv_ex(one - skew)
+    rotations = (one + skew) @ inverse
+    is_sound = not faults.any() and bool(rotations.isfinite().all())
+    check(is_sound, "OFT blocks are too large to make rotations of", blocks)
+    return rotations
 
 
 def _swap(weight: torch.Tensor, outer: int, inner: int) -> torch.Tensor:
