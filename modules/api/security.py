@@ -23,6 +23,8 @@ from .refusals import refuse
 
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::\d+)?", re.ASCII)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+NOBODYS = (".localhost", ".local", ".internal", ".home.arpa")
+"""How names end that the public name service gives to nobody (RFC 6761, 6762, 8375, and ICANN for .internal)."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 NO_FOREIGN_FRAMES = {"Content-Security-Policy": "frame-ancestors 'self'", "X-Frame-Options": "SAMEORIGIN"}
@@ -34,8 +36,10 @@ ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 class Hosts:
     """The names under which this server may be addressed.
 
-    An address written in digits cannot be rebound, so a server that listens to the network accepts any of them;
-    names it accepts only from the list, which always holds the loopback names.
+    A page can be reached under its own name first and lead that name to this machine later (DNS rebinding), so a name
+    is accepted from the list alone, or where no page of a stranger can have it: names without a dot, as Docker and
+    home networks give them, and those that are kept for private networks. An address written in digits cannot be
+    rebound, so a server that listens to the network accepts any of them.
     """
 
     names: frozenset[str] = LOOPBACK
@@ -54,7 +58,7 @@ class Hosts:
     def accepts(self, host: str) -> bool:
         """Whether `host`, as it stands in a `Host` header, is one of ours."""
         name = _name(host)
-        if name in self.names:
+        if name in self.names or _is_private(name):
             return True
         return _is_address(name) and (self.any_address or ip_address(name).is_loopback)
 
@@ -181,6 +185,12 @@ def _name(host: str) -> str:
     """`host` without port and brackets, in lower case; empty for what is no host at all."""
     match = _HOST.fullmatch(host.casefold())
     return match["address"] or match["name"] if match else ""
+
+
+def _is_private(name: str) -> bool:
+    """Whether this is a name, and one that nobody can get for a page on the internet."""
+    is_name = name != "" and ":" not in name
+    return is_name and ("." not in name or name.endswith(NOBODYS))
 
 
 def _is_address(name: str) -> bool:

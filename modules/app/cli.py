@@ -149,7 +149,7 @@ def allowed_hosts(options: Options) -> Hosts:
     if not options.listens:
         return Hosts(Hosts.loopback().names | {name.casefold() for name in options.names})
     own = socket.gethostname()
-    return Hosts.network([options.host, own, f"{own}.local", socket.getfqdn(), *options.names])
+    return Hosts.network([options.host, own, socket.getfqdn(), *options.names])
 
 
 def set_up_logging(level: str, console: Console) -> None:

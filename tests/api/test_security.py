@@ -30,6 +30,43 @@ def test_another_name_is_not(host: str) -> None:
     assert not Hosts.loopback().accepts(host)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["host.docker.internal:7860", "sd:7860", "stable_diffusion:7860", "SD", "studio.local", "nas.home.arpa:80",
+     "pictures.localhost:7860"],
+)  # fmt: skip
+@pytest.mark.parametrize("hosts", [Hosts.loopback(), Hosts.network([])])
+def test_a_name_that_no_stranger_can_have_is_ours(host: str, hosts: Hosts) -> None:
+    """Open WebUI in Docker, and services of a compose file, call this server by such names."""
+    assert hosts.accepts(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["internal.evil.com", "evilinternal.com", "evil.com.", "x.localhost.evil.com", "evil-local.net", "sd.lan"]
+)
+@pytest.mark.parametrize("hosts", [Hosts.loopback(), Hosts.network([])])
+def test_one_that_only_looks_like_it_is_not(host: str, hosts: Hosts) -> None:
+    assert not hosts.accepts(host)
+
+
+def test_an_address_of_the_network_is_no_name_without_a_dot() -> None:
+    assert not Hosts.loopback().accepts("[fe80::1]:7860")
+
+
+@pytest.mark.parametrize("host", ["host.docker.internal:7860", "sd:7860"])
+def test_under_such_a_name_foreign_pages_are_as_foreign_as_ever(host: str) -> None:
+    for headers in (
+        {"origin": "http://evil.com"},
+        {"origin": "null"},
+        {"origin": f"http://{host}0"},
+        {"origin": "http://localhost:7860"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
+    ):
+        assert refusal(Headers({"host": host, **headers}), Hosts.loopback())
+    assert refusal(Headers({"host": host, "origin": f"http://{host}"}), Hosts.loopback()) is None
+    assert refusal(Headers({"host": host}), Hosts.loopback()) is None
+
+
 @pytest.mark.parametrize("host", ["192.168.1.2:7860", "studio:7860", "STUDIO", "localhost", "[fe80::1]:7860"])
 def test_a_server_on_the_network_has_its_names_and_every_address_in_digits(host: str) -> None:
     assert Hosts.network(["studio"]).accepts(host)
