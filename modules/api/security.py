@@ -25,7 +25,7 @@ _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::\d+)?
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 NOBODYS = (".localhost", ".local", ".internal", ".home.arpa")
 """How names end that the public name service gives to nobody (RFC 6761, 6762, 8375, and ICANN for .internal)."""
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 NO_FOREIGN_FRAMES = {"Content-Security-Policy": "frame-ancestors 'self'", "X-Frame-Options": "SAMEORIGIN"}
 ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.datastructures import Headers
 
-from modules.api import Hosts, Services
+from modules.api import Hosts, Origins, Services
 from modules.api.security import refusal
 from modules.app.factory import create_app
 
@@ -124,6 +124,15 @@ def test_no_answer_lets_other_sites_frame_it(client: TestClient, path: str, stat
 def test_no_answer_lets_other_sites_read_it(client: TestClient) -> None:
     answer = client.options(STATUS, headers={"Origin": ADDRESS, "Access-Control-Request-Method": "POST"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_a_page_that_may_use_the_server_may_use_every_method_of_it(services: Services, method: str) -> None:
+    with TestClient(create_app(services, origins=Origins.of(["https://friend.example"])), base_url=ADDRESS) as client:
+        headers = {"Origin": "https://friend.example", "Access-Control-Request-Method": method}
+        answer = client.options("/tagbrush/v1/options", headers=headers)
+        assert answer.status_code == 200
+        assert method in answer.headers["access-control-allow-methods"]
 
 
 def test_a_login_opens_every_route_and_nothing_else_does(services: Services) -> None:
