@@ -75,7 +75,7 @@ def test_a_header_that_is_none_is_a_bad_file(header: bytes, tmp_path: Path) -> N
         read_header(raw(tmp_path / "a.safetensors", header))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(place=st.integers(0, 200), value=st.integers(0, 255))
 def test_a_damaged_byte_gives_a_header_or_a_bad_file(place: int, value: int, tmp_path: Path) -> None:
     data = bytearray((GOLDEN / "embeddings/tisafe.safetensors").read_bytes())
