@@ -73,6 +73,9 @@ SILENCE = 15.0
 """Seconds after which something is sent, so that proxies do not take the connection for dead."""
 
 KEEP_ALIVE = b": still here\n\n"
+LONGEST_NUMBER = 18
+"""Digits of an id: more are nobody's, and the queue file cannot count so far."""
+
 RETRY = 1000
 """Milliseconds after which a browser connects again."""
 
@@ -201,4 +204,4 @@ def _is_end(event: Event) -> bool:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+    return int(text) if text and text.isdecimal() and len(text) <= LONGEST_NUMBER else None
