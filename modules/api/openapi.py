@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from .bodies import PATIENCE
 from .errors import ErrorBody
 
 Operation = dict[str, Any]
@@ -61,7 +62,11 @@ WITH_BODY: Mapping[int, tuple[str, str, str]] = MappingProxyType(
             "UnknownName",
             'Sampler "Eular a" is unknown. Did you mean "Euler a"?',
         ),
-        408: ("The body came too slowly.", "TooSlow", "Nothing of the body came for 30 seconds. Send it again."),
+        408: (
+            "The body came too slowly.",
+            "TooSlow",
+            f"Nothing of the body came for {PATIENCE:.0f} seconds. Send it again.",
+        ),
         413: (
             "The body is larger than may be sent.",
             "TooLarge",

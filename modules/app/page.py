@@ -88,7 +88,8 @@ class PageGate:
 
     def _placeholder(self, path: str, place: str) -> ASGIApp:
         if path != "/":
-            missing = {"error": "NotFound", "detail": f"There is nothing at {path}.", "body": "", "errors": ""}
+            reason = f"There is nothing at {path}."
+            missing = {"error": "NotFound", "detail": reason, "body": "", "errors": reason}
             may_come = self._services.page.state == "starting" and not path.startswith(APIS)
             return JSONResponse(missing, 503 if may_come else 404)
         if self._mount is None:

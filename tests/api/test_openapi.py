@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from modules.api import include_routes
+from modules.api.bodies import PATIENCE
 from modules.api.openapi import TAGS
 from modules.params import Img2ImgRequest, Settings, Txt2ImgRequest
 
@@ -88,6 +89,11 @@ def test_every_body_and_answer_is_shown_by_an_example_that_fits_it(method: str, 
             assert "event: progress\ndata: {" in contents["text/event-stream"]["example"]
         else:
             assert all(content in ({}, {"schema": BINARY}) for content in contents.values())
+
+
+def test_how_slowly_a_body_may_come_is_told_as_it_is() -> None:
+    (example,) = examples(operation("post", "/tagbrush/v1/jobs")["responses"]["408"]["content"]["application/json"])
+    assert f" {PATIENCE:.0f} seconds" in example["detail"]
 
 
 def test_no_two_routes_have_one_name() -> None:

@@ -48,6 +48,13 @@ def page() -> Iterator[SlowPage]:
     page.go.set()
 
 
+def test_a_path_with_nothing_is_told_twice_like_every_error(services: Services, page: SlowPage) -> None:
+    with TestClient(create_app(services, mount=page.mount), base_url=ADDRESS) as client:
+        answer = client.get("/sdapi/v1/nothing").json()
+        page.go.set()
+    assert answer["errors"] == answer["detail"] == "There is nothing at /sdapi/v1/nothing."
+
+
 def test_the_shell_is_there_until_the_page_is(services: Services, page: SlowPage) -> None:
     with TestClient(create_app(services, mount=page.mount), base_url=ADDRESS) as client:
         shell = client.get("/")
