@@ -23,6 +23,7 @@ PICKLES = (
     "be converted to .safetensors on a machine that may be harmed"
 )
 FILES = "pictures are served by job and number and never by path, so no folder needs to be opened"
+BATCHES = 'the option "max_pictures" says how many pictures a job may have'
 CODE = "this version has no scripts of a person's own, so there is no code to be allowed"
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
@@ -45,11 +46,12 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     ),
     NO_TUNNEL: ("share",),
     CODE: ("allow-code",),
+    ELSEWHERE: ("deepdanbooru", "unload-gfpgan"),
     "": (
         "add-stop-route", "administrator", "api-log", "autoupdate", "disable-console-progressbars",
-        "disable-tls-verify", "enable-console-prompts", "gradio-debug", "gradio-img2img-tool", "gradio-inpaint-tool",
-        "gradio-queue", "no-experimental-options", "no-gradio-queue", "no-progressbar-hiding", "no-prompt-history",
-        "profile-startup", "unix-filenames-sanitization", "update-check", "use-textbox-seed",
+        "disable-tls-verify", "enable-console-prompts", "gradio-debug", "gradio-queue", "log-startup",
+        "no-experimental-options", "no-gradio-queue", "no-progressbar-hiding", "no-prompt-history", "no-tests",
+        "profile-startup", "show-negative-prompt", "unix-filenames-sanitization", "update-check", "use-textbox-seed",
     ),
 }  # fmt: skip
 """Flags without a value, by the reason."""
@@ -75,10 +77,14 @@ WITH_VALUE: Mapping[str, tuple[str, ...]] = {
     ELSEWHERE: (
         "bsrgan-models-path", "clip-models-path", "codeformer-models-path", "controlnet-dir", "dat-models-path",
         "esrgan-models-path", "forge-ref-a1111-home", "forge-ref-comfy-home", "gfpgan-dir", "gfpgan-model",
-        "gfpgan-models-path", "localizations-dir", "realesrgan-models-path", "scunet-models-path",
+        "gfpgan-models-path", "ldsr-models-path", "localizations-dir", "realesrgan-models-path", "scunet-models-path",
         "swinir-models-path", "textual-inversion-templates-dir",
     ),
-    "": ("config", "filename-hide-ui", "gpu-device-id", "timeout-keep-alive"),
+    BATCHES: ("max-batch-count",),
+    "": (
+        "config", "filename-hide-ui", "filenames-max-length", "gpu-device-id", "gradio-img2img-tool",
+        "gradio-inpaint-tool", "tests", "timeout-keep-alive",
+    ),
 }  # fmt: skip
 """Flags with a value, by the reason."""
 

@@ -190,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_historical(parser: argparse.ArgumentParser) -> None:
     add = partial(parser.add_argument, help=argparse.SUPPRESS)
+    add("-f", nargs=0, action=_Quiet)  # A1111's start script may run as root by it; here any user may start
     for name in SILENT:
         add(f"--{name}", nargs=0, action=_Quiet)
     for name, reason in reasons(SWITCHES):

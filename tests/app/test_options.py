@@ -25,6 +25,13 @@ F001 = """
 """
 
 
+# Others of theirs, which A1111 reads too (F002, G006).
+OTHERS = """
+-f --max-batch-count=32 --unload-gfpgan --deepdanbooru --show-negative-prompt --tests=x --no-tests
+--filenames-max-length=64 --ldsr-models-path=x --log-startup --gradio-img2img-tool=sketch --gradio-inpaint-tool=sketch
+"""
+
+
 def options(*argv: str, **environ: str) -> Options:
     return parse(argv, environ)
 
@@ -36,9 +43,10 @@ def test_without_flags_it_serves_this_machine_alone() -> None:
     assert plain.notes == ()
 
 
-@pytest.mark.parametrize("flag", F001.split())
+@pytest.mark.parametrize("flag", [*F001.split(), *OTHERS.split()])
 def test_every_historical_flag_is_accepted(flag: str) -> None:
     assert options(flag, "--no-browser")
+    assert options(*flag.split("="), "--port", "7000").port == 7000, "its value stands behind a space as well"
 
 
 @pytest.mark.parametrize(
