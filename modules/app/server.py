@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -9,13 +10,18 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from modules.api import End, Services
 from modules.params import TagbrushError
 
 PORTS_TRIED = 20
+PATIENCE = 30.0
+"""Seconds in which the head of a request has to come; for its body see `modules.api.bodies`."""
+
 NOISE = (
     "Cancel %s running task",
     "Exception in ASGI application",
@@ -65,6 +71,40 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Impatient(H11Protocol):
+    """HTTP/1.1 that closes a connection on which the head of a request does not come whole in time.
+
+    It may be as slow as it likes before and after: kept alive between requests, and in answers such as our streams.
+    """
+
+    patience = PATIENCE
+    late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Count the time from the first byte on, as long as a head is being waited for."""
+        if self.conn.their_state is not h11.IDLE:
+            self._unwatch()
+        elif self.late is None:
+            self.late = self.loop.call_later(self.patience, self.timeout_keep_alive_handler)
+
+    def _unwatch(self) -> None:
+        if self.late is not None:
+            self.late.cancel()
+            self.late = None
+
+
 class Server(uvicorn.Server):
     """uvicorn's server that calls `on_ready` when it answers, and tells the services at once when it is to end."""
 
@@ -81,6 +121,7 @@ class Server(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,
+            http=Impatient,
             # Longer than clients wait between two looks at the progress: a connection must not close under a request.
             timeout_keep_alive=75,
             # Streams of ours end by themselves; half a second is for those of the page.

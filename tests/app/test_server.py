@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from modules.api import Services
 from modules.app.cli import allowed_hosts, announce, main
 from modules.app.options import Options
-from modules.app.server import PortTaken, bind
+from modules.app.server import Impatient, PortTaken, bind
+from tests.api.conftest import serving
 
 
 @pytest.fixture
@@ -91,6 +93,38 @@ def test_who_lets_others_in_is_told_so(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_names_it_answers_to_follow_the_flags() -> None:
     assert not allowed_hosts(Options()).accepts("192.168.1.2")
-    assert allowed_hosts(Options(names=("Studio",))).accepts("studio:7860")
+    assert allowed_hosts(Options(names=("Pictures.example.com",))).accepts("pictures.example.com:7860")
     assert allowed_hosts(Options(host="0.0.0.0")).accepts("192.168.1.2:7860")
     assert allowed_hosts(Options(host="0.0.0.0")).accepts(socket.gethostname())
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /internal/pi", b"GET /internal/ping HTTP/1.1\r\nHost: localhost\r\n"])
+@pytest.mark.parametrize("before", [b"", b"GET /internal/ping HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_head_that_does_not_come_whole_is_not_waited_for(
+    services: Services, monkeypatch: pytest.MonkeyPatch, before: bytes, begun: bytes
+) -> None:
+    monkeypatch.setattr(Impatient, "patience", 0.05)
+    with serving(services) as server, socket.create_connection(("127.0.0.1", server.config.port), 30) as connection:
+        if before:
+            connection.sendall(before)
+            assert connection.recv(100_000).startswith(b"HTTP/1.1 200")
+            begun = begun or b"G"  # a connection that is kept alive may be silent for longer
+        connection.sendall(begun)
+        while connection.recv(100_000):
+            pass
+
+
+def test_a_stream_and_a_connection_kept_alive_are_not_cut(services: Services) -> None:
+    with serving(services) as server:
+        for path, words in (("/internal/ping", b"200 OK"), ("/tagbrush/v1/events", b"event: snapshot")):
+            with socket.create_connection(("127.0.0.1", server.config.port), 30) as connection:
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                heard = b""
+                while words not in heard:
+                    part = connection.recv(100_000)
+                    assert part
+                    heard += part
+                place = connection.getsockname()
+                (protocol,) = (found for found in server.server_state.connections if found.client == place)
+                assert isinstance(protocol, Impatient)
+                assert protocol.late is None
