@@ -23,6 +23,10 @@ from .tidying import remove_uploads, uploads_folder
 
 log = logging.getLogger(__name__)
 
+FETCHES = (
+    '%s has "api_enable_requests" on: whoever may use the API can have this machine fetch pictures from addresses on '
+    "the web. Turn it off there if that is not wanted, or start with --offline."
+)
 UNSAVED_KEPT = 86_400.0
 """Seconds for which pictures that were not to be saved can still be fetched."""
 
@@ -62,7 +66,10 @@ def assemble(options: Options) -> Services:
     )
     if options.ckpt is not None:
         _choose(options.ckpt, store)
-    jobs = Jobs(store, bus, supervisor, _imported(folders.config), options.frozen)
+    settings = _imported(folders.config)
+    if settings.api_enable_requests and not options.offline:
+        log.warning(FETCHES, folders.config)
+    jobs = Jobs(store, bus, supervisor, settings, options.frozen)
     return Services(
         jobs,
         Catalogue(folders, folders.index, computes_hashes=options.computing.computes_hashes),
