@@ -255,14 +255,15 @@ def failure(errors: Sequence[str], code: int) -> str:
 
 
 def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Tell a person, beside what a command gives to a program that reads its output."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 @contextmanager
 def _clock() -> Iterator[None]:
     """Show on a terminal that something still happens while pip is silent."""
-    if not sys.stdout.isatty():
+    if not sys.stderr.isatty():
         yield
         return
     done = threading.Event()
@@ -270,8 +271,8 @@ def _clock() -> Iterator[None]:
 
     def tick() -> None:
         while not done.wait(1):
-            sys.stdout.write(f"\r  {time.monotonic() - started:4.0f} s \r")
-            sys.stdout.flush()
+            sys.stderr.write(f"\r  {time.monotonic() - started:4.0f} s \r")
+            sys.stderr.flush()
 
     thread = threading.Thread(target=tick, daemon=True)
     thread.start()

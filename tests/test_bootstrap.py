@@ -46,6 +46,13 @@ def environment(tmp_path: Path) -> Environment:
     return environment
 
 
+def test_what_is_told_of_the_setup_leaves_the_output_to_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`webui.py txt2img --json` gives a program JSON, on the first run too."""
+    bootstrap.say("Making the private environment .venv ...")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "Making the private environment .venv ...\n")
+
+
 @pytest.mark.parametrize(
     ("system", "nvidia", "environ", "index"),
     [
