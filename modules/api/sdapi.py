@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from . import compat
 from .bodies import forget_body
 from .checks import check_job
 from .errors import MISSING, RESPONSES, JobFailed, JobRefused
-from .events import until_closing
+from .events import finished
 from .fetch import picture_of
 from .later import Later
 from .services import Bound, Services
@@ -81,7 +82,9 @@ async def _generate(services: Services, request: Request, payload: compat.Quirks
 
 
 async def _answered(services: Services, translated: compat.Translated, job_id: str) -> compat.GenerationAnswer:
-    job = await _finished(services, job_id)
+    job = await finished(services, job_id)
+    if not job.state.is_final:
+        raise JobFailed("Tagbrush is being stopped; the job waits in its queue for the next start.")
     if job.state is JobState.FAILED:
         kind = JobRefused if job.error_kind == "request" else JobFailed
         raise kind(job.error or "The job failed without saying why; the server's log has the details.")
@@ -100,10 +103,11 @@ def _translated(services: Services, payload: compat.Quirks, task: str) -> compat
     )
 
 
-def _pasted(services: Services, settings: Settings, text: str, task: str) -> Pasted:
-    """What a picture's text sets, in the names of the files that are here."""
+def _pasted(services: Services, settings: Settings, text: str, task: str, given: Collection[str]) -> Pasted:
+    """What a picture's text sets of what is not given, in the names of the files that are here."""
     info = parse_infotext(text)
-    return resolve(request_from_info(info, task, backcompat=settings.auto_backcompat), info, services.catalogue)
+    pasted = request_from_info(info, task, given, backcompat=settings.auto_backcompat)
+    return resolve(pasted, info, services.catalogue)
 
 
 def _submit(services: Services, translated: compat.Translated) -> Job:
@@ -116,25 +120,14 @@ def _submit(services: Services, translated: compat.Translated) -> Job:
     return job
 
 
-async def _finished(services: Services, job_id: str) -> Job:
-    """The job once it is over. Raises JobFailed when the server goes down before."""
-    with services.jobs.listen(job_id=job_id) as listener:
-        job = await run_in_threadpool(services.jobs.get, job_id)
-        if job.state.is_final:
-            return job
-        async for event in until_closing(listener, services.closing):
-            if event.kind == "job" and event.data.get("finished"):
-                return await run_in_threadpool(services.jobs.get, job_id)
-    raise JobFailed("Tagbrush is being stopped; the job waits in its queue for the next start.")
-
-
 @router.get("/progress", summary="Progress of the running job")
 def progress(services: Bound, skip_current_image: bool = False) -> compat.ProgressAnswer:
     """Progress, ETA, state and the live preview."""
     active = services.jobs.in_hand()
+    last = next(iter(services.jobs.list(limit=1)), None) if not active else None
     preview = services.jobs.preview(active[0].id) if active and not skip_current_image else None
     task = services.tasks.name(active[0].id) if active else ""
-    return compat.progress(active, services.jobs.worker.message, preview, task)
+    return compat.progress(active, services.jobs.worker.message, preview, task, last)
 
 
 @router.post("/interrupt", summary="Interrupt the running jobs")

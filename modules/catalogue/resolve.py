@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from modules.params import Infotext, Pasted, listed_name
@@ -42,7 +43,7 @@ def resolve(
             fields[name] = work.checkpoint(fields[name], what)
     work.set_vae(settings)
     work.set_checkpoint(settings, current, keeps=keeps_checkpoint)
-    return Pasted(fields, settings, tuple(dict.fromkeys(work.notices)))
+    return replace(pasted, fields=fields, settings=settings, notices=tuple(dict.fromkeys(work.notices)))
 
 
 class _Resolution:

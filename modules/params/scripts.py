@@ -136,10 +136,11 @@ def find_script(name: str, task: str, *, always_on: bool = False) -> Script:
 def script_fields(script: Script, args: Sequence[Any]) -> dict[str, Any]:
     """The request's fields that the arguments ask for, values as they came.
 
-    Arguments that are missing have their defaults, those whose switch is off set nothing. Raises BadRequest where
-    there are too many, or where a number is no place in a list.
+    Arguments that are missing have their defaults, those whose switch is off set nothing. Those that are too many are
+    left out of a script that is always on, as in A1111. Raises BadRequest where a chosen one has too many, or where a
+    number is no place in a list.
     """
-    if len(args) > len(script.arguments):
+    if len(args) > len(script.arguments) and not script.is_always_on:
         raise BadRequest(
             f'Script "{script.name}" takes {len(script.arguments)} arguments and got {len(args)}. '
             f"They are: {', '.join(_title(argument) for argument in script.arguments)}."

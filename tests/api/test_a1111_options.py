@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from modules.api import Services
+from modules.api.compat import FIXED
 from modules.params import Settings
 
 
@@ -56,6 +57,22 @@ def test_null_changes_nothing(client: TestClient) -> None:
     before = read(client)
     assert client.post("/sdapi/v1/options", json=dict.fromkeys(before)).status_code == 200
     assert read(client) == before
+
+
+@pytest.mark.parametrize("others", [{}, {"send_seed": False}])
+def test_a_checkpoint_without_a_name_leaves_the_chosen_one(
+    client: TestClient, services: Services, others: dict[str, Any]
+) -> None:
+    title = read(client)["sd_model_checkpoint"]
+    services.jobs.change_settings({"sd_model_checkpoint": title})
+    answer = client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "", **others})
+    assert (answer.status_code, answer.json()) == (200, None)
+    assert services.jobs.settings().sd_model_checkpoint == title
+    assert services.jobs.settings().send_seed is not bool(others)
+
+
+def test_no_option_is_both_fixed_and_changed() -> None:
+    assert not FIXED.keys() & Settings.model_fields.keys()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.api.compat import Img2ImgPayload, Translated, Txt2ImgPayload, translate
+from modules.api.compat import Img2ImgPayload, TaskPayload, Translated, Txt2ImgPayload, progress, translate
+from modules.api.compat.translate import NO_FACES
 from modules.api.errors import NotFound, Unsupported
+from modules.api.examples import DONE, PROGRESS, RUNNING, WAITING
 from modules.images import BadPicture
+from modules.jobs import Job, JobState
 from modules.params import BadRequest, Img2ImgRequest, TagbrushError, Txt2ImgRequest, UnknownName, named_inputs
 
 from .conftest import png
@@ -51,15 +54,26 @@ def test_null_means_not_given() -> None:
         ({"sampler_name": "LCM", "sampler_index": "DDIM"}, "LCM"),
         ({"sampler_name": "", "sampler_index": "DDIM"}, "DDIM"),
         ({"sampler_name": None, "sampler_index": "DDIM"}, "DDIM"),
+        ({"sampler_name": "", "sampler_index": ""}, "Euler"),
+        ({"sampler_index": "DDIM", "alwayson_scripts": {"Sampler": {"args": [7, "LCM"]}}}, "LCM"),
+        ({"sampler_index": "DDIM", "infotext": "a\nSteps: 7, Sampler: LCM, Seed: 5"}, "LCM"),
+        ({"sampler_index": "DDIM", "infotext": "a\nSteps: 7, Seed: 5, Size: 64x64"}, "DDIM"),
+        ({"sampler_name": "Heun", "infotext": "a\nSteps: 7, Sampler: LCM, Seed: 5"}, "Heun"),
     ],
 )
 def test_the_old_name_of_the_sampler_counts_where_the_new_one_is_missing(fields: dict[str, Any], name: str) -> None:
     assert translated(**fields).request.sampler_name == name
 
 
-def test_pictures_are_saved_only_if_asked_for_and_not_asked_against() -> None:
-    assert translated(save_images=True).request.save_images
-    assert not translated(save_images=True, do_not_save_samples=True).request.save_images
+def test_pictures_are_saved_only_if_asked_for_whatever_else_is_said_of_saving() -> None:  # A002
+    """A1111 overwrites the two other fields by this one."""
+    against = {"do_not_save_samples": True, "do_not_save_grid": True}
+    result = translated(save_images=True, **against)
+    assert (result.request.save_images, result.wants_grid) == (True, True)
+    assert result.ignored == ("do_not_save_grid", "do_not_save_samples")
+    for fields in (against, dict.fromkeys(against, False)):
+        result = translated(**fields)
+        assert (result.request.save_images, result.wants_grid, result.ignored) == (False, False, ())
 
 
 def test_fields_at_their_neutral_values_are_not_worth_a_word() -> None:
@@ -213,7 +227,7 @@ def test_an_upscaler_may_be_named_by_its_place() -> None:
         ({"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, Unsupported, "ADetailer"),
         ({"alwayson_scripts": {"Hypertile": {"args": [True]}}}, Unsupported, "not part of this version yet"),
         ({"alwayson_scripts": {"x": {"args": "text"}}}, Unsupported, "no list"),
-        ({"alwayson_scripts": {"Refiner": {"args": [1, 2, 3, 4]}}}, BadRequest, "takes 3 arguments"),
+        ({"alwayson_scripts": {"Sampler": {"args": [0, "LCM"]}}}, BadRequest, "steps is 0"),
     ],
 )
 def test_scripts_that_cannot_run_are_refused(  # A006
@@ -243,6 +257,17 @@ def test_always_on_scripts_of_the_page_fill_what_the_payload_leaves_open() -> No
     assert request.refiner_checkpoint == ""
 
 
+def test_arguments_of_always_on_scripts_that_are_too_many_are_left_out_and_named() -> None:
+    """As A1111 has it: clients send those of another edition of the script."""
+    scripts = {"Refiner": {"args": [True, "other", 0.5, "more", 1]}, "Sampler": {"args": [7, "LCM", "Karras"]}}
+    result = translated(alwayson_scripts=scripts)
+    assert isinstance(result.request, Txt2ImgRequest)
+    assert (result.request.refiner_checkpoint, result.request.refiner_switch_at) == ("other", 0.5)
+    assert result.ignored == ("alwayson_scripts.Refiner.args[3:]",)
+    with pytest.raises(BadRequest, match="takes 4 arguments"):
+        redrawn(script_name="SD upscale", script_args=["", 8, "Lanczos", 2.0, 1])
+
+
 def test_fields_of_our_own_wire_mean_nothing_here() -> None:
     result = redrawn(script="SD upscale", task="txt2img")
     assert isinstance(result.request, Img2ImgRequest)
@@ -254,12 +279,11 @@ def test_fields_of_our_own_wire_mean_nothing_here() -> None:
     [
         ({}, False),
         ({"save_images": True}, True),
-        ({"save_images": True, "do_not_save_grid": True}, False),
-        ({"override_settings": {"return_grid": True}}, True),
-        ({"save_images": True, "override_settings": {"return_grid": False}}, False),
+        ({"save_images": None}, False),
+        ({"override_settings": {"return_grid": True}}, False),
     ],
 )
-def test_a_grid_comes_with_pictures_that_are_saved_or_where_it_is_asked_for(  # A004
+def test_a_grid_comes_with_pictures_that_are_saved_and_only_with_them(  # A004
     fields: dict[str, Any], wanted: bool
 ) -> None:
     assert translated(**fields).wants_grid is wanted
@@ -311,8 +335,107 @@ def test_fields_of_hires_fix_mean_nothing_while_it_is_off() -> None:
     assert (sized.hr_scale, sized.hr_resize_x) == (1.0, 128)
 
 
-def test_an_option_that_is_null_is_not_given() -> None:
-    assert translated(override_settings={"sd_model_checkpoint": None}).request.override_settings == {}
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_option_that_is_null_is_not_given_and_neither_is_a_checkpoint_without_a_name(nothing: Any) -> None:
+    sent = {"sd_model_checkpoint": nothing, "CLIP_stop_at_last_layers": 2}
+    result = translated(override_settings=sent, override_settings_restore_afterwards=False)
+    assert result.request.override_settings == result.lasting == {"CLIP_stop_at_last_layers": 2}
+    assert result.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "fields", "near"),
+    [
+        ("Sampler: Eular a", {}, "Euler a"),
+        ("Sampler: Eular a", {"scheduler": "Karras", "steps": 5}, "Euler a"),
+        ("Sampler: Euler, Schedule type: Karas", {}, "Karras"),
+        ("Sampler: Euler, Denoising strength: 0.5, Hires upscale: 2, Hires sampler: Eular a", {}, "Euler a"),
+        ("Sampler: Euler, Denoising strength: 0.5, Hires upscale: 2, Hires schedule type: Karas", {}, "Karras"),
+    ],
+)
+def test_a_sampler_or_schedule_that_there_is_not_is_refused_in_an_infotext_too(  # U009, A006, A007
+    written: str, fields: dict[str, Any], near: str
+) -> None:
+    with pytest.raises(UnknownName, match=f'Did you mean "{near}"'):
+        translated(infotext=f"a lemon\nSteps: 7, {written}, Seed: 5, Size: 64x64", **fields)
+
+
+@pytest.mark.parametrize(
+    ("written", "fields"),
+    [
+        ("Sampler: Eular a", {"sampler_name": "LCM"}),
+        ("Sampler: Eular a", {"sampler_name": "", "sampler_index": "LCM"}),
+        ("Sampler: Eular a", {"alwayson_scripts": {"Sampler": {"args": [7, "LCM"]}}}),
+        ("Sampler: LCM, Schedule type: Karas", {"scheduler": "Karras"}),
+        (
+            "Sampler: LCM, Denoising strength: 0.5, Hires upscale: 2, Hires sampler: Eular a",
+            {"enable_hr": False},
+        ),
+        (
+            "Sampler: LCM, Denoising strength: 0.5, Hires upscale: 2, Hires sampler: Eular a",
+            {"hr_sampler_name": "Heun"},
+        ),
+    ],
+)
+def test_what_an_infotext_says_of_a_field_that_is_given_does_not_matter(written: str, fields: dict[str, Any]) -> None:
+    result = translated(infotext=f"a lemon\nSteps: 7, {written}, Seed: 5, Size: 64x64", **fields)
+    assert result.request.sampler_name == "LCM"
+    assert result.notices == ()
+
+
+def test_what_of_an_infotext_could_not_be_used_is_told() -> None:  # A007
+    text = "a lemon\nSteps: 7, Sampler: Euler, CFG scale: 9999, Seed: 5, Size: 64x64, Clip skip: 99"
+    result = translated(infotext=text, restore_faces=True)
+    assert [notice[:9] for notice in result.notices[:2]] == ["CFG Scale", "Clip skip"]
+    assert result.notices[2:] == (NO_FACES,)
+    assert (result.request.cfg_scale, result.request.steps) == (None, 7)
+    assert [notice[:9] for notice in translated(infotext=text, cfg_scale=5).notices] == ["Clip skip"]
+
+
+def test_a_schedule_inside_an_infotexts_sampler_stays_where_the_sampler_is_given() -> None:  # U009
+    request = translated(infotext="a\nSteps: 7, Sampler: DPM++ 2M Karras, Seed: 5", sampler_name="LCM").request
+    assert (request.sampler_name, request.scheduler) == ("LCM", "Karras")
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ({"width": 665.6, "height": "128", "steps": 20.0}, {"width": 665, "height": 128, "steps": 20}),
+        ({"seed": -1.0, "n_iter": True, "subseed": 7.9}, {"seed": -1, "n_iter": 1, "subseed": 7}),
+        ({"firstphase_width": 384.5, "enable_hr": True, "firstphase_height": 512.2}, {"width": 384, "height": 512}),
+        ({"styles": [1, 2.5, "ink"]}, {"styles": ("1", "2.5", "ink")}),
+        ({"prompt": 5, "scheduler": "Karras"}, {"prompt": "5", "scheduler": "Karras"}),
+        ({"override_settings": [], "alwayson_scripts": [], "comments": []}, {"override_settings": {}}),
+    ],
+)
+def test_values_are_read_as_leniently_as_in_a1111(sent: dict[str, Any], read: dict[str, Any]) -> None:  # A002
+    """Pydantic 1 cuts floats, and takes numbers for texts and PHP's empty array for an empty object."""
+    result = translated(**sent)
+    assert {name: getattr(result.request, name) for name in read} == read
+    assert result.ignored == ()
+
+
+def test_a_task_may_have_a_number_for_a_name() -> None:
+    assert translated(force_task_id=123).task_id == "123"
+    assert TaskPayload(id_task=123, id_live_preview=-1.0).model_dump() == {
+        "id_task": "123", "id_live_preview": -1, "live_preview": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": "665.6"},
+        {"width": float("inf")},
+        {"steps": float("nan")},
+        {"override_settings": ["CLIP_stop_at_last_layers"]},
+        {"prompt": ["a"]},
+        {"width": 63.9},
+    ],
+)
+def test_values_that_make_no_sense_there_either_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        translated(**fields)
 
 
 BOTH_DEFAULTS: dict[str, Any] = {
@@ -359,3 +482,33 @@ def test_every_field_of_a1111_may_be_sent_for_the_other_task_too() -> None:
     everything = BOTH_DEFAULTS | HIRES_DEFAULTS | START_DEFAULTS
     assert translated(**everything).ignored == ("init_images",)
     assert redrawn(**everything).ignored == ()
+
+
+def test_a_job_is_never_at_nothing_and_never_beyond_the_end() -> None:
+    """A1111 begins at a hundredth: clients that wait for 0 would take a server for idle that loads a model."""
+    assert progress([], "", None).progress == 0
+    assert progress([WAITING], "", None).progress == 0.01
+    assert progress([RUNNING.model_copy(update={"progress": None})], "", None).progress == 0.01
+    assert progress([RUNNING], "", None).progress == pytest.approx(0.41)
+    whole = PROGRESS.model_copy(update={"progress": 1.0})
+    assert progress([RUNNING.model_copy(update={"progress": whole})], "", None).progress == 1
+
+
+@pytest.mark.parametrize(
+    ("active", "last", "skipped", "interrupted"),
+    [
+        (RUNNING, None, False, False),
+        (RUNNING.model_copy(update={"wanted": JobState.INTERRUPTED}), None, False, True),
+        (RUNNING.model_copy(update={"progress": PROGRESS.model_copy(update={"is_skipped": True})}), None, True, False),
+        (None, None, False, False),
+        (None, DONE, False, False),
+        (None, DONE.model_copy(update={"state": JobState.INTERRUPTED}), False, True),
+        (None, DONE.model_copy(update={"state": JobState.CANCELLED}), False, True),
+        (None, DONE.model_copy(update={"state": JobState.FAILED}), False, False),
+    ],
+)
+def test_clients_see_that_a_job_was_asked_to_end_or_a_batch_to_be_left_out(  # A011
+    active: Job | None, last: Job | None, skipped: bool, interrupted: bool
+) -> None:
+    state = progress([active] if active else [], "", None, last=last).state
+    assert (state.skipped, state.interrupted) == (skipped, interrupted)

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from modules.api import Services
+from modules.api.compat import answers
 from modules.api.compat.translate import NO_FACES
 from modules.catalogue import Folders
+from modules.jobs import Job, Picture
 from modules.params import SAMPLERS
 
 from .conftest import Painter, png, until
@@ -68,14 +71,49 @@ def test_a_grid_stands_before_pictures_that_are_saved(client: TestClient) -> Non
 def test_a_grid_has_the_rows_of_the_options(client: TestClient, rows: int, size: tuple[int, int]) -> None:  # I005
     options = {"n_rows": rows, "return_grid": True, "samples_format": "jpg"}
     count = {"batch_size": 2} if rows == 0 else {"n_iter": 3}
-    answer = generate(client, width=64, height=64, override_settings=options, **count)
+    answer = generate(client, width=64, height=64, save_images=True, override_settings=options, **count)
     grid = opened(answer["images"][0])
     assert (grid.format, grid.size) == ("JPEG", size)
+
+
+def test_a_grid_that_would_be_too_large_is_left_out_and_that_is_told(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LARGEST_GRID", 0.03)
+    size = {"width": 64, "height": 64, "save_images": True}
+    small = generate(client, n_iter=4, **size)
+    assert (len(small["images"]), json.loads(small["info"])["notices"]) == (5, [])
+    large = generate(client, n_iter=9, **size)
+    info = json.loads(large["info"])
+    assert [opened(image).size for image in large["images"]] == [(64, 64)] * 9
+    assert (info["index_of_first_image"], len(info["infotexts"])) == (0, 9)
+    (notice,) = info["notices"]
+    assert notice.startswith("The grid is left out")
+
+
+def test_a_picture_that_was_moved_away_is_told_without_saying_where_it_lay(
+    client: TestClient, painter: Painter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paint = painter._paint
+
+    def gone(job: Job, index: int) -> Picture:
+        picture = paint(job, index)
+        picture.path.unlink()
+        return picture
+
+    monkeypatch.setattr(painter, "_paint", gone)
+    answer = client.post("/sdapi/v1/txt2img", json={"prompt": "a cat"})
+    assert (answer.status_code, answer.json()["error"]) == (500, "JobFailed")
+    assert "was moved or removed" in answer.json()["detail"]
+    assert str(tmp_path) not in answer.text
+    assert generate(client, send_images=False)["images"] == []
 
 
 def test_one_picture_has_no_grid_and_neither_has_an_answer_without_pictures(client: TestClient) -> None:  # I005
     assert len(generate(client, save_images=True)["images"]) == 1
     assert generate(client, save_images=True, batch_size=3, send_images=False)["images"] == []
+    without = {"override_settings": {"return_grid": False}}
+    assert len(generate(client, save_images=True, batch_size=3, **without)["images"]) == 3
     client.post("/sdapi/v1/options", json={"return_grid": False})
     assert len(generate(client, save_images=True, batch_size=3)["images"]) == 3
 
@@ -110,6 +148,7 @@ def test_a_picture_is_redrawn(client: TestClient) -> None:
     [
         ("txt2img", {"sampler_name": "Eular a"}, 400, 'Did you mean "Euler a"?'),
         ("txt2img", {"sampler_index": "DDIMM"}, 400, 'Did you mean "DDIM"?'),
+        ("txt2img", {"infotext": "a\nSteps: 4, Sampler: Eular a, Seed: 3"}, 400, 'Did you mean "Euler a"?'),
         ("txt2img", {"width": 0}, 422, "width is 0"),
         ("txt2img", {"width": 100_000}, 422, "8192"),
         ("txt2img", {"prompt": "fail"}, 500, "9 GB are needed"),
@@ -135,12 +174,17 @@ def test_errors_have_one_shape(
     assert words in answer.json()["detail"]
 
 
+def is_halfway(client: TestClient) -> bool:
+    """Whether a job that waits to be stopped has come to where it waits."""
+    return client.get("/sdapi/v1/progress").json()["progress"] > 0.5
+
+
 def test_waiting_for_a_picture_holds_up_nobody(client: TestClient) -> None:
     waiting = threading.Thread(target=generate, args=(client,), kwargs={"prompt": "wait"})
     waiting.start()
-    until(lambda: client.get("/sdapi/v1/progress").json()["progress"] > 0)
+    until(lambda: is_halfway(client))
     answer = client.get("/sdapi/v1/progress").json()
-    assert (answer["progress"], answer["eta_relative"]) == (0.5, 3.0)
+    assert (answer["progress"], answer["eta_relative"]) == (0.51, 3.0)
     assert answer["state"].items() >= {"sampling_step": 5, "sampling_steps": 10, "job_count": 1, "job_no": 0}.items()
     assert opened(answer["current_image"]).size == (8, 8)
     assert client.get("/sdapi/v1/progress?skip_current_image=true").json()["current_image"] is None
@@ -149,20 +193,23 @@ def test_waiting_for_a_picture_holds_up_nobody(client: TestClient) -> None:
     assert not waiting.is_alive()
 
 
-def test_an_interrupted_job_answers_with_what_there_is(client: TestClient) -> None:
-    answers: list[dict[str, Any]] = []
-    waiting = threading.Thread(target=lambda: answers.append(generate(client, prompt="wait")))
+def test_an_interrupted_job_answers_with_what_there_is_and_is_told_of_until_the_next_one(client: TestClient) -> None:
+    told: list[dict[str, Any]] = []
+    waiting = threading.Thread(target=lambda: told.append(generate(client, prompt="wait")))
     waiting.start()
-    until(lambda: client.get("/sdapi/v1/progress").json()["progress"] > 0)
+    until(lambda: is_halfway(client))
     client.post("/sdapi/v1/interrupt")
-    waiting.join(10)
-    assert answers[0]["images"] == []
+    waiting.join(30)
+    assert told[0]["images"] == []
+    assert client.get("/sdapi/v1/progress").json()["state"]["interrupted"] is True
+    generate(client)
+    assert client.get("/sdapi/v1/progress").json()["state"]["interrupted"] is False
 
 
 def test_skip_goes_on_with_the_next(client: TestClient) -> None:
     waiting = threading.Thread(target=generate, args=(client,), kwargs={"prompt": "wait"})
     waiting.start()
-    until(lambda: client.get("/sdapi/v1/progress").json()["progress"] > 0)
+    until(lambda: is_halfway(client))
     assert client.post("/sdapi/v1/skip").json() is None
     waiting.join(10)
     assert not waiting.is_alive()
@@ -346,6 +393,13 @@ def test_an_infotext_chooses_the_model_only_where_the_options_allow_it(  # A007,
     client.post("/sdapi/v1/options", json={"disable_weights_auto_swap": False})
     generate(client, infotext=text)
     assert services.jobs.list(1)[0].request.override_settings["sd_model_checkpoint"].startswith("tiny_sd1")
+
+
+def test_what_a_text_names_that_is_not_here_is_told_unless_it_is_not_used(client: TestClient) -> None:  # A007, I018
+    text = "a lemon <lora:nosuch:1>\nSteps: 4, Sampler: Euler, Seed: 3, Size: 64x64"
+    (notice,) = json.loads(generate(client, prompt=None, infotext=text)["info"])["notices"]
+    assert notice.startswith('The LoRA "nosuch" is not here')
+    assert json.loads(generate(client, prompt="a pear", infotext=text)["info"])["notices"] == []
 
 
 def test_a_lora_is_told_with_the_name_that_its_file_gives_itself_unless_two_have_it(  # P055, A011

@@ -8,22 +8,30 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from modules.images import encode, grid, whole_picture
+from modules.images import encode, whole_picture
+from modules.images.grid import grid_shape, side_by_side
 from modules.jobs import Job, Picture
 from modules.params import Img2ImgRequest, Infotext, Txt2ImgRequest, parse_infotext
 
+from ..errors import JobFailed, NotFound
+from ..pictures import media_type
 from .payloads import GenerationAnswer
 from .translate import Translated
 
 STANDARD_KEYS = frozenset(
     {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE", "Clip skip", "Version"}
 )
+LARGEST_GRID = 200
+"""Megapixels, as A1111's `img_max_size_mp` has it: one of a large job could take more memory than there is."""
 
 
 def answer(translated: Translated, job: Job) -> GenerationAnswer:
-    """A finished job in A1111's shape: the grid, if one is wanted, then pictures, then masks. Reads their files."""
-    files = [picture.path.read_bytes() for picture in job.pictures] if translated.sends_images else []
-    if files and wants_grid(translated, job):
+    """A finished job in A1111's shape: the grid, if there is one, then pictures, then masks.
+
+    Reads their files. Raises JobFailed where one is gone.
+    """
+    files = [_file(picture) for picture in job.pictures] if translated.sends_images else []
+    if files and has_grid(translated, job):
         files.insert(0, _grid(job, files))
     return GenerationAnswer(
         images=[encoded(file) for file in files],
@@ -37,8 +45,12 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def wants_grid(translated: Translated, job: Job) -> bool:
+def has_grid(translated: Translated, job: Job) -> bool:
     """Whether a grid of the job's pictures comes before them."""
+    return _wants_grid(translated, job) and _grid_megapixels(job) <= LARGEST_GRID
+
+
+def _wants_grid(translated: Translated, job: Job) -> bool:
     return translated.wants_grid and job.settings.return_grid and len(_pictures(job)) > 1
 
 
@@ -46,13 +58,46 @@ def _pictures(job: Job) -> list[Picture]:
     return [picture for picture in job.pictures if picture.kind == "picture"]
 
 
+def _file(picture: Picture) -> bytes:
+    """The bytes of the picture's file. Raises JobFailed where it is none of ours any more."""
+    try:
+        media_type(picture.path)
+        return picture.path.read_bytes()
+    except NotFound as error:
+        raise JobFailed(str(error)) from error
+    except OSError as error:
+        raise JobFailed(f"The picture {picture.path.name} was made and cannot be read: {error.strerror}.") from error
+
+
+def _grid_shape(job: Job) -> tuple[int, int]:
+    """Columns and rows, as the options have them."""
+    rows = {-1: None, 0: job.request.batch_size}.get(job.settings.n_rows, job.settings.n_rows)
+    return grid_shape(len(_pictures(job)), rows)
+
+
+def _grid_megapixels(job: Job) -> float:
+    columns, rows = _grid_shape(job)
+    first = _pictures(job)[0]
+    return columns * first.width * rows * first.height / 1_000_000
+
+
 def _grid(job: Job, files: Sequence[bytes]) -> bytes:
     """The file of all pictures side by side, with the text of the first."""
-    chosen = [(picture, file) for picture, file in zip(job.pictures, files, strict=True) if picture.kind == "picture"]
-    rows = {-1: None, 0: job.request.batch_size}.get(job.settings.n_rows, job.settings.n_rows)
-    together = grid([whole_picture(file) for _, file in chosen], rows)
-    settings = job.settings
-    return encode(together, chosen[0][0].infotext, format=settings.samples_format, quality=settings.jpeg_quality)[0]
+    chosen = [file for picture, file in zip(job.pictures, files, strict=True) if picture.kind == "picture"]
+    together = side_by_side(map(whole_picture, chosen), *_grid_shape(job))
+    settings, text = job.settings, _pictures(job)[0].infotext
+    return encode(together, text, format=settings.samples_format, quality=settings.jpeg_quality)[0]
+
+
+def _notices(translated: Translated, job: Job) -> list[str]:
+    """What the person should know: of the payload, of the job, and of its grid."""
+    notices = [*translated.notices, *job.notices]
+    if _wants_grid(translated, job) and not has_grid(translated, job):
+        notices.append(
+            f"The grid is left out: it would have {_grid_megapixels(job):.0f} megapixels, and {LARGEST_GRID} are the "
+            "most. Ask for fewer pictures at a time."
+        )
+    return notices
 
 
 def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
@@ -65,7 +110,7 @@ def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
     first = texts[0] if texts else Infotext(request.prompt, request.negative_prompt)
     width, height = _size(first.fields.get("Size", "")) or (request.width, request.height)
     infotexts = [picture.infotext for picture in pictures]
-    has_grid = wants_grid(translated, job)
+    is_grid_first = has_grid(translated, job)
     return {
         "prompt": first.prompt,
         "all_prompts": [text.prompt for text in texts],
@@ -88,15 +133,15 @@ def generation_info(translated: Translated, job: Job) -> dict[str, Any]:
         "seed_resize_from_h": request.seed_resize_from_h or -1,
         "denoising_strength": request.denoising_strength if _has_strength(request) else None,
         "extra_generation_params": {key: value for key, value in first.fields.items() if key not in STANDARD_KEYS},
-        "index_of_first_image": 1 if has_grid else 0,
-        "infotexts": [*infotexts[:1], *infotexts] if has_grid else infotexts,
+        "index_of_first_image": int(is_grid_first),
+        "infotexts": [*infotexts[:1], *infotexts] if is_grid_first else infotexts,
         "styles": list(request.styles),
         "job_timestamp": timestamp(job.started or job.created),
         "clip_skip": job.settings.CLIP_stop_at_last_layers,
         "is_using_inpainting_conditioning": "Conditional mask weight" in first.fields,
         "version": first.fields.get("Version", ""),
         "job_id": job.id,
-        "notices": [*translated.notices, *job.notices],
+        "notices": _notices(translated, job),
         "ignored": list(translated.ignored),
     }
 

@@ -12,7 +12,7 @@ from modules.params import BadRequest, Extras, Settings, check_pixels, explain, 
 
 from ..errors import Unsupported
 from ..fetch import file_of
-from .payloads import loose_fields
+from .payloads import Lenient, loose_fields
 
 NO_FACES = "Faces are not restored in this version. Leave gfpgan_visibility and codeformer_visibility at 0."
 
@@ -31,7 +31,7 @@ class SinglePayload(ExtrasPayload):
     image: str = Field(description="A picture as base64 or data URI.", examples=["iVBORw0KGgo..."])
 
 
-class FileData(BaseModel):
+class FileData(Lenient):
     data: str = Field(description="A picture as base64 or data URI.", examples=["iVBORw0KGgo..."])
     name: str = Field("", description="Told in `html_info`.", examples=["apple.png"])
 

@@ -22,8 +22,6 @@ FIXED: Mapping[str, Any] = {
     "upscaler_for_img2img": "None",
     "hide_samplers": [],
     "quicksettings_list": ["sd_model_checkpoint"],
-    "api_enable_requests": False,
-    "api_forbid_local_requests": True,
 }
 """Options of A1111 that have one value here, which is told to those who look for it."""
 
@@ -38,9 +36,7 @@ def can_be_changed(name: str) -> bool:
 
 def _options() -> type[Settings]:
     fixed: dict[str, Any] = {
-        name: (type(value), Field(value, description="Always so in this version."))
-        for name, value in FIXED.items()
-        if name not in Settings.model_fields
+        name: (type(value), Field(value, description="Always so in this version.")) for name, value in FIXED.items()
     }
     checkpoint_hash: Any = (str | None, Field(None, description="The sha256 of the checkpoint in use."))
     return create_model("Options", __base__=Settings, sd_checkpoint_hash=checkpoint_hash, **fixed)
@@ -56,13 +52,24 @@ def options_shown(settings: Settings, checkpoint: str | None, sha256: str | None
     return shown | ({"sd_model_checkpoint": checkpoint} if checkpoint else {})
 
 
+def given_options(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `sent` that say something: null does not, nor does an empty name of a checkpoint, which clients send
+    from a field that nobody has filled in; as in A1111, the chosen one stays.
+    """
+    return {
+        name: value
+        for name, value in sent.items()
+        if value is not None and not (name == "sd_model_checkpoint" and value == "")
+    }
+
+
 def read_changes(sent: Mapping[str, Any], shown: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What `sent` changes of the options shown, and the names in it of options that cannot be changed.
 
-    Clients read all options and send them all back with one changed; null says nothing. One that is sent alone is
-    meant, though it be as it is: a checkpoint that is in use as the first of the list is chosen by that.
+    Clients read all options and send them all back with one changed. One that is sent alone is meant, though it be as
+    it is: a checkpoint that is in use as the first of the list is chosen by that.
     """
-    given = {name: value for name, value in sent.items() if value is not None}
+    given = given_options(sent)
     changed = {name: value for name, value in given.items() if shown.get(name) != value}
     meant = given if len(sent) == 1 else changed
     known = {name: value for name, value in meant.items() if can_be_changed(name)}

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from modules.params import Group, Img2ImgRequest, Txt2ImgRequest
 
 
-class Quirks(BaseModel):
+class Lenient(BaseModel):
+    """A payload read as leniently as A1111's pydantic 1 reads it: a number is a text too."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+def _cut(value: Any) -> Any:
+    """A float without what follows its point."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _named(value: Any) -> Any:
+    """An empty list as an empty object: PHP knows no difference between the two."""
+    return {} if value == [] else value
+
+
+Whole = Annotated[int, BeforeValidator(_cut)]
+Named = Annotated[dict[str, Any], BeforeValidator(_named)]
+
+
+class Quirks(Lenient):
     """What A1111's payloads hold besides the parameters of the picture."""
 
     model_config = ConfigDict(extra="allow")
 
-    sampler_index: str | None = Field(None, description="Old name of `sampler_name`, used when that is not given.")
-    override_settings: dict[str, Any] | None = Field(
+    sampler_index: str | None = Field(None, description="Old name of `sampler_name`, used when nothing else names one.")
+    override_settings: Named | None = Field(
         None,
         description="Options for this picture alone, by A1111's names.",
         examples=[{"CLIP_stop_at_last_layers": 2}],
@@ -31,19 +52,19 @@ class Quirks(BaseModel):
     script_args: list[Any] | None = Field(
         None, description="The script's arguments in order, as `GET /sdapi/v1/script-info` lists them."
     )
-    alwayson_scripts: dict[str, Any] | None = Field(
+    alwayson_scripts: Named | None = Field(
         None,
         description="Scripts that run with every picture, by name: `{name: {args: []}}`. One that is not installed "
         "may be named while it is off; otherwise the answer is 422.",
     )
     restore_faces: bool | None = Field(None, description="Not done in this version, which `info` says if it is true.")
-    comments: dict[str, Any] | None = Field(None, description="Without effect, as in A1111.")
+    comments: Named | None = Field(None, description="Without effect, as in A1111.")
     send_images: bool | None = Field(True, description="False answers with `info` alone.")
     save_images: bool | None = Field(
         False, description="True also saves the pictures in the outputs folder, and puts their grid before them."
     )
-    do_not_save_samples: bool | None = Field(False, description="True overrules `save_images`.")
-    do_not_save_grid: bool | None = Field(False, description="True leaves the grid out of the answer.")
+    do_not_save_samples: bool | None = Field(False, description="Without effect, as in A1111: see `save_images`.")
+    do_not_save_grid: bool | None = Field(False, description="As `do_not_save_samples`.")
     infotext: str | None = Field(None, description="The text of a picture: fills every field that is not given.")
     force_task_id: str | None = Field(None, description="A name for the job, to ask `/internal/progress` by.")
 
@@ -54,8 +75,8 @@ class OutputQuirks(Quirks):
     firstpass_image: str | None = Field(
         None, description="A picture as base64 or data URI, in place of the first pass of hires fix."
     )
-    firstphase_width: int | None = Field(0, description="Old hires fix: the first pass's width; `width` is the last's.")
-    firstphase_height: int | None = Field(0, description="As `firstphase_width`.")
+    firstphase_width: Whole | None = Field(0, description="Old hires fix: the width of its first pass, not the last.")
+    firstphase_height: Whole | None = Field(0, description="As `firstphase_width`.")
 
 
 class InputQuirks(Quirks):
@@ -68,7 +89,7 @@ class InputQuirks(Quirks):
 
 
 def loose_fields(
-    name: str, group: type[Group], base: type[BaseModel] = BaseModel, leave_out: Collection[str] = (), **defaults: Any
+    name: str, group: type[Group], base: type[Lenient] = Lenient, leave_out: Collection[str] = (), **defaults: Any
 ) -> type[BaseModel]:
     """A model with the fields of `group` behind those of `base`, each of which may also be null or missing."""
     fields: dict[str, Any] = {}
@@ -77,8 +98,9 @@ def loose_fields(
             continue
         default = defaults.get(field_name, field.get_default(call_default_factory=True))
         limits = {} if field_name.startswith(WITHOUT_LIMITS) else _limits(field)
+        is_whole = int in (field.annotation, *get_args(field.annotation))
         fields[field_name] = (
-            field.annotation | None,  # type: ignore[operator]
+            (Whole if is_whole else field.annotation) | None,  # type: ignore[operator]
             Field(default, title=field.title, description=field.description, **limits),
         )
     return create_model(name, __base__=base, **fields)

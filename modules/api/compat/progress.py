@@ -10,10 +10,14 @@ from pydantic import BaseModel, Field
 from modules.jobs import Job, JobState
 
 from .answers import encoded, timestamp
+from .payloads import Lenient, Whole
+
+BEGUN = 0.01
+"""As far as A1111 says of every job that it is from the start: at 0 clients take the server for idle."""
 
 
 class State(BaseModel):
-    """What A1111 tells of the running job."""
+    """What A1111 tells of the running job; `interrupted` stays until the next one."""
 
     skipped: bool = False
     interrupted: bool = False
@@ -37,11 +41,11 @@ class ProgressAnswer(BaseModel):
     current_task: str | None = Field(None, description="The job's `force_task_id`, else its id.")
 
 
-class TaskPayload(BaseModel):
+class TaskPayload(Lenient):
     """Which task, and which of its previews the client has."""
 
     id_task: str | None = Field(None, description="A `force_task_id`, or the id of a job.", examples=["task(apple)"])
-    id_live_preview: int | None = Field(-1, description="The preview that need not be sent again.")
+    id_live_preview: Whole | None = Field(-1, description="The preview that need not be sent again.")
     live_preview: bool | None = Field(True, description="False leaves the preview out.")
 
 
@@ -58,15 +62,19 @@ class TaskAnswer(BaseModel):
     textinfo: str | None = "Waiting..."
 
 
-def progress(active: Sequence[Job], textinfo: str, preview: bytes | None, task: str = "") -> ProgressAnswer:
+def progress(
+    active: Sequence[Job], textinfo: str, preview: bytes | None, task: str = "", last: Job | None = None
+) -> ProgressAnswer:
     """The first active job as A1111 tells of it; `preview` is a small JPEG, `task` the name that its client gave it.
 
-    A waiting job counts as begun with nothing done: to a client, progress 0 and job_count 0 together mean idle.
+    A waiting job counts as begun. `last` is the newest job where none is active.
     """
     if not active:
-        return ProgressAnswer()
+        was_stopped = last is not None and last.state in (JobState.INTERRUPTED, JobState.CANCELLED)
+        return ProgressAnswer(state=State(interrupted=was_stopped))
     job, done = active[0], active[0].progress
     state = State(
+        skipped=done is not None and done.is_skipped,
         interrupted=job.wanted is not None,
         job=f"{job.task} {job.id}",
         job_count=done.batches if done else job.request.n_iter,
@@ -76,7 +84,7 @@ def progress(active: Sequence[Job], textinfo: str, preview: bytes | None, task: 
         sampling_steps=done.steps if done else job.request.steps,
     )
     return ProgressAnswer(
-        progress=done.progress if done else 0.0,
+        progress=min(1.0, BEGUN + (done.progress if done else 0.0)),
         eta_relative=(done.eta or 0.0) if done else 0.0,
         state=state,
         current_image=encoded(preview) if preview else None,

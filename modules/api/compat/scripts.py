@@ -57,25 +57,29 @@ def chosen_script(payload: Quirks, task: str) -> dict[str, Any]:
 
 
 def always_on_scripts(payload: Quirks, task: str) -> tuple[dict[str, Any], list[str]]:
-    """The fields of the request that always-on scripts ask for, and those scripts that are passed over.
+    """The fields of the request that always-on scripts ask for, and those scripts and arguments that are passed over.
 
-    A script that is not installed, or is for the other task, may be named while it is off. Raises Unsupported, and
-    BadRequest as `chosen_script`.
+    A script that is not installed, or is for the other task, may be named while it is off; arguments may be more than
+    it takes. Raises Unsupported, and BadRequest as `chosen_script`.
     """
     fields: dict[str, Any] = {}
     left_out: list[str] = []
     for name, script in (payload.alwayson_scripts or {}).items():
         arguments = script.get("args") if isinstance(script, Mapping) else script
-        if not arguments or name.casefold() in (known.casefold() for known in WITHOUT_EFFECT):
+        if not arguments or name.casefold() in (idle.casefold() for idle in WITHOUT_EFFECT):
             continue
         if not isinstance(arguments, Sequence) or isinstance(arguments, str):
             raise Unsupported(f'The arguments of script "{name}" are no list. Send {{"{name}": {{"args": [...]}}}}.')
         try:
-            fields |= script_fields(_found(name, task, always_on=True), arguments)
+            known = _found(name, task, always_on=True)
+            fields |= script_fields(known, arguments)
         except (Unsupported, BadRequest):
             if arguments[0] not in (False, None):
                 raise
             left_out.append(f"alwayson_scripts.{name}")
+        else:
+            if len(arguments) > (taken := len(known.arguments)):
+                left_out.append(f"alwayson_scripts.{name}.args[{taken}:]")
     return fields, left_out
 
 

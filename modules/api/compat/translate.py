@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,17 @@ from modules.params import (
 )
 
 from ..errors import NotFound
-from .options import can_be_changed
-from .payloads import INNER_FIELDS, WITHOUT_LIMITS, Img2ImgPayload, InputQuirks, OutputQuirks, Quirks, Txt2ImgPayload
+from .options import can_be_changed, given_options
+from .payloads import (
+    INNER_FIELDS,
+    OLD_DEFAULTS,
+    WITHOUT_LIMITS,
+    Img2ImgPayload,
+    InputQuirks,
+    OutputQuirks,
+    Quirks,
+    Txt2ImgPayload,
+)
 from .scripts import always_on_scripts, chosen_script
 
 HARMLESS: Mapping[str, tuple[Any, ...]] = {
@@ -34,7 +43,13 @@ HARMLESS: Mapping[str, tuple[Any, ...]] = {
 
 None and a missing field never do. A field whose owner is off makes none either, whatever its value.
 """
+DEFAULTS: Mapping[str, Any] = {
+    name: field.default for payload in (Txt2ImgPayload, Img2ImgPayload) for name, field in payload.model_fields.items()
+}
 NOT_DONE = frozenset({"restore_faces", "latent_mask"})
+OVERRULED = ("do_not_save_samples", "do_not_save_grid")
+"""Fields that `save_images` goes before, as in A1111."""
+OF_HIRES = frozenset(name for name in Txt2ImgRequest.model_fields if name.startswith(WITHOUT_LIMITS))
 NO_STYLE = ("", "None")
 NO_FACES = "Faces are not restored in this version: the pictures are made without."
 
@@ -64,31 +79,30 @@ def translate(
     payload: Quirks,
     task: str,
     keep_input: Callable[[bytes], str],
-    paste: Callable[[str, str], Pasted] = request_from_infotext,
+    paste: Callable[[str, str, Collection[str]], Pasted] = request_from_infotext,
     read_picture: Callable[[str], bytes] = picture_bytes,
     *,
     keeps_model: bool = True,
 ) -> Translated:
     """The request a payload asks for, what of it was ignored, and what it changes for good.
 
-    `keep_input(bytes)` stores an input picture and gives its id; `paste(text, task)` reads a picture's text;
-    `read_picture(text)` gives the file that a picture is sent as. With `keeps_model`, as A1111 has it unless its
-    options say otherwise, the checkpoint stays whatever `infotext` names.
+    `keep_input(bytes)` stores an input picture and gives its id; `paste(text, task, given)` reads a picture's text but
+    for the fields that are given; `read_picture(text)` gives the file that a picture is sent as. With `keeps_model`, as
+    A1111 has it unless its options say otherwise, the checkpoint stays whatever `infotext` names.
     Raises Unsupported for scripts, NotFound for img2img without a picture, BadPicture for one that is none
     (A1111 answers 500 there; 422 says whose mistake it is), BadRequest and UnknownName for values.
     """
     script, (always, left_out) = chosen_script(payload, task), always_on_scripts(payload, task)
     given = {name: getattr(payload, name) for name in payload.model_fields_set if getattr(payload, name) is not None}
-    pasted = paste(payload.infotext, task) if payload.infotext else Pasted({}, {})
+    pasted = _pasted(payload, {**always, **given}, task, paste)
     overrides = {
         name: value for name, value in pasted.settings.items() if not (keeps_model and name == "sd_model_checkpoint")
     }
-    overrides |= {name: value for name, value in (payload.override_settings or {}).items() if value is not None}
+    overrides |= given_options(payload.override_settings or {})
     known = {name: value for name, value in overrides.items() if can_be_changed(name)}
     meant = {name: value for name, value in given.items() if name not in INNER_FIELDS}
     fields = _fields(payload, {**type(payload)().model_dump(exclude_none=True), **pasted.fields, **always, **meant})
-    if sampler := given.get("sampler_name") or given.get("sampler_index"):
-        fields["sampler_name"] = sampler
+    fields["sampler_name"] = _sampler(given, {**pasted.fields, **always})
     more = {"override_settings": known, "task": task, **script}
     if isinstance(payload, InputQuirks):
         texts = _inputs(payload)
@@ -107,21 +121,36 @@ def translate(
     return Translated(
         request=request,
         parameters=_parameters(payload),
-        ignored=tuple(sorted(sendable([*_ignored(given, request), *unknown, *left_out]))),
+        ignored=tuple(sorted(sendable([*_ignored(given, request), *_overruled(payload), *unknown, *left_out]))),
         lasting=None if payload.override_settings_restore_afterwards in (True, None) else known,
         sends_images=payload.send_images is not False,
-        wants_grid=_wants_grid(payload),
-        notices=(NO_FACES,) if given.get("restore_faces") else (),
+        wants_grid=bool(payload.save_images),
+        notices=(*pasted.notices, *((NO_FACES,) if given.get("restore_faces") else ())),
         task_id=payload.force_task_id or "",
     )
 
 
-def _wants_grid(payload: Quirks) -> bool:
-    """Whether a grid is part of the answer: as in A1111 where pictures are saved, or where the options ask for it."""
-    if payload.do_not_save_grid:
-        return False
-    asked = (payload.override_settings or {}).get("return_grid")
-    return bool(payload.save_images) if asked is None else bool(asked)
+def _pasted(
+    payload: Quirks, said: Mapping[str, Any], task: str, paste: Callable[[str, str, Collection[str]], Pasted]
+) -> Pasted:
+    """What the payload's `infotext` sets besides what is `said`. Raises UnknownName for a sampler or a schedule."""
+    if not payload.infotext:
+        return Pasted({}, {})
+    without = OF_HIRES if said.get("enable_hr") is False else frozenset()
+    pasted = paste(payload.infotext, task, said.keys() | without)
+    for error in pasted.unknown:
+        raise error
+    return pasted
+
+
+def _sampler(given: Mapping[str, Any], elsewhere: Mapping[str, Any]) -> str:
+    """The sampler that the payload names, else a script or a text of it, else the one under its old name."""
+    names = (given.get("sampler_name"), elsewhere.get("sampler_name"), given.get("sampler_index"))
+    return next((name for name in names if name), OLD_DEFAULTS["sampler_name"])
+
+
+def _overruled(payload: Quirks) -> list[str]:
+    return [name for name in OVERRULED if payload.save_images and getattr(payload, name)]
 
 
 def _is_of_hires(name: str) -> bool:
@@ -168,7 +197,7 @@ def _fields(payload: Quirks, values: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in values.items() if name in request_type.model_fields}
     fields = {name: value for name, value in fields.items() if values.get("enable_hr") or not _is_of_hires(name)}
     fields["styles"] = [name for name in fields.get("styles", ()) if name not in NO_STYLE]
-    fields["save_images"] = bool(values.get("save_images")) and not values.get("do_not_save_samples")
+    fields["save_images"] = bool(values.get("save_images"))
     return fields
 
 
@@ -187,8 +216,7 @@ def _ignored(given: Mapping[str, Any], request: Txt2ImgRequest | Img2ImgRequest)
 
 def _says_nothing(name: str, value: Any) -> bool:
     """Whether a field is at a value that asks for nothing: clients send the fields of both tasks."""
-    other = {**Txt2ImgPayload.model_fields, **Img2ImgPayload.model_fields}.get(name)
-    return value in HARMLESS.get(name, ()) or (other is not None and value in (other.default, "", 0, False, -1))
+    return value in HARMLESS.get(name, ()) or (name in DEFAULTS and value in (DEFAULTS[name], "", 0, False, -1))
 
 
 def _parameters(payload: Quirks) -> dict[str, Any]:
