@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -139,18 +141,20 @@ class Networks:
 
 
 def make_networks(structure: Structure) -> Networks:
-    """Networks whose random weights are exact in half precision; SD 2's text encoder with all its layers."""
+    """Networks whose random weights are exact in half precision; SD 2's text encoder with all its layers.
+
+    They are the caller's own; the random numbers that torch gives next are always the same.
+    """
+    networks = copy.deepcopy(_make_networks(structure))
+    torch.manual_seed(1)
+    return networks
+
+
+@functools.cache
+def _make_networks(structure: Structure) -> Networks:
     torch.manual_seed(1)
     unet = UNet2DConditionModel(**unet_arguments(structure))
-    levels = len(structure.vae_widths)
-    vae = AutoencoderKL(
-        block_out_channels=structure.vae_widths,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        layers_per_block=structure.vae_layers,
-        norm_num_groups=structure.vae_groups,
-        scaling_factor=structure.scale_factor,
-    )
+    vae = make_vae(structure)
     first = second = None
     if structure.family != "sdxl_refiner":
         act = "gelu" if structure.family == "sd2" else "quick_gelu"
@@ -166,6 +170,19 @@ def make_networks(structure: Structure) -> Networks:
         if network is not None:
             network.half().float().requires_grad_(False).eval()
     return networks
+
+
+def make_vae(structure: Structure) -> AutoencoderKL:
+    """The VAE alone, with weights drawn from torch's present state."""
+    levels = len(structure.vae_widths)
+    return AutoencoderKL(
+        block_out_channels=structure.vae_widths,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=structure.vae_layers,
+        norm_num_groups=structure.vae_groups,
+        scaling_factor=structure.scale_factor,
+    )
 
 
 def unet_arguments(structure: Structure) -> dict[str, Any]:
