@@ -6,6 +6,7 @@ mean here what the reference understood: `TRANSLATED` says which and why.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,6 +37,23 @@ FAILED_THERE = "inpaintmodel/hires"
 DRAWN_BY_CHANCE = ("img2img/DPM2 a",)
 """There what a picture is encoded to is drawn from torch's one generator, which the reference seeded with 0 before each
 case. It is 1e-5 from the middle that we take; this sampler makes 0.0099 of it, and 0.0 of the same draw."""
+
+DRAWN_BY_DEFAULT = {
+    "sched": ("DPM++ 2M/Karras", "Euler a/Align Your Steps"),
+    "sched11": ("DPM++ 2M/SGM Uniform", "DPM++ 2M/Align Your Steps"),
+    "param": (
+        *("Euler_churn", "Euler a eta0.5", "DDIM eta0.5", "Euler a ensd", "nv_euler_a", "UniPC bh2", "zsnr"),
+        *("ngms", "ngms_all", "skip_early", "cfg1", "no_batch_cond"),
+        *("sgm_noise_mult", "tome", "tiling", "clip_skip2", "emphasis_nonorm"),
+    ),
+}
+"""Of these kinds the other cases are slow: `sampling/test_golden.py` compares the timesteps of all of them."""
+SLOW = (
+    *("sampler/Euler_20", "sampler/Restart_36", "img2img/DPM adaptive", "img2img/DPM++ 2M", "img2img/DPM++ SDE"),
+    *("img2img/DPM++ 3M SDE", "img2img/DPM++ 2S a", "img2img/Heun", "img2img/LMS", "img2img/DPM2", "img2img/DPM fast"),
+    *("img2img/DDIM CFG++", "img2img/PLMS", "img2img/LCM"),
+)
+"""So are these: their samplers are drawn from noise, and others from a picture."""
 
 Translation = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
@@ -72,6 +90,20 @@ class Case:
     def name(self) -> str:
         return self.says["name"]
 
+    @property
+    def kind(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def sampler(self) -> str:
+        return self.says["args"]["sampler_name"]
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it is one of many alike, drawn among the slow tests alone."""
+        others = DRAWN_BY_DEFAULT.get(self.kind)
+        return self.name in SLOW or (others is not None and self.name.removeprefix(f"{self.kind}/") not in others)
+
     def requests(self) -> list[dict[str, Any]]:
         """The fields of the requests that mean the same here."""
         translate = TRANSLATED.get(self.name, lambda args: [args])
@@ -84,19 +116,25 @@ class Case:
 
     @property
     def tolerance(self) -> float:
-        samplers = (self.says["args"]["sampler_name"], self.says["args"].get("hr_sampler_name"))
+        samplers = (self.sampler, self.says["args"].get("hr_sampler_name"))
         return NOISY_LATENTS if set(samplers) & set(NOISY) else LATENTS
 
 
-def _cases() -> Iterator[Any]:
-    for file in FILES:
-        for case in golden(f"{file}.json")["cases"]:
-            if case["name"] != FAILED_THERE:
-                yield pytest.param(Case(file, case), id=case["name"])
+CASES = [Case(file, case) for file in FILES for case in golden(f"{file}.json")["cases"] if case["name"] != FAILED_THERE]
 
 
 def test_all_cases_are_here() -> None:
-    assert len(list(_cases())) + 1 == 275
+    assert len(CASES) + 1 == 275
+
+
+def test_at_least_two_of_every_kind_and_one_of_every_sampler_are_drawn_by_default() -> None:
+    drawn = [case for case in CASES if not case.is_slow]
+    kinds = Counter(case.kind for case in drawn)
+    assert kinds.keys() == {case.kind for case in CASES}
+    assert min(kinds.values()) >= 2
+    assert {case.sampler for case in drawn} == {case.sampler for case in CASES}
+    named = {*SLOW, *(f"{kind}/{name}" for kind, names in DRAWN_BY_DEFAULT.items() for name in names)}
+    assert named <= {case.name for case in CASES}
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +146,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("case", list(_cases()))
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * case.is_slow) for case in CASES]
+)
 def test_a_picture_is_the_references(
     case: Case,
     worker: Worker,
