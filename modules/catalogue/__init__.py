@@ -6,6 +6,7 @@ from .entries import KINDS, Entry, Facts, Kind, entry_id
 from .families import (
     CLIP_G,
     CLIP_L,
+    EDM_SDXL,
     FAMILY_OF_WIDTH,
     VARIANT_OF_CHANNELS,
     Architecture,
@@ -13,8 +14,11 @@ from .families import (
     Prediction,
     Variant,
     architecture,
+    holds_vae,
     mistaken_for,
+    named_prediction,
     refuse_others,
+    unsupported,
 )
 from .fitting import misfit
 from .folders import Folders
@@ -30,6 +34,7 @@ from .styles import StyleEntry, StyleFiles
 __all__ = [
     "CLIP_G",
     "CLIP_L",
+    "EDM_SDXL",
     "FAMILY_OF_WIDTH",
     "IMAGE_SUFFIXES",
     "KINDS",
@@ -61,13 +66,16 @@ __all__ = [
     "family_of_metadata",
     "family_of_names",
     "family_of_widths",
+    "holds_vae",
     "is_safetensors",
     "is_tried_on",
     "misfit",
     "mistaken_for",
+    "named_prediction",
     "read_header",
     "read_picture_embedding",
     "read_stubs",
     "refuse_others",
     "resolve",
+    "unsupported",
 ]

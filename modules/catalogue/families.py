@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,8 @@ Variant = Literal["base", "inpaint", "pix2pix"]
 """What the UNet reads besides the latents: nothing, a mask and the masked picture, or a picture."""
 
 Prediction = Literal["epsilon", "v"]
+
+EDM_SDXL = "SDXL with EDM noise (Playground 2.5, CosXL)"
 
 CLIP_L, CLIP_G = "clip_l", "clip_g"
 """What embeddings call their parts for the two text encoders of SDXL; those for one alone are of the first."""
@@ -34,6 +36,10 @@ VARIANT_OF_CHANNELS: Mapping[int, Variant] = MappingProxyType({4: "base", 9: "in
 
 SIZE_OF_PREDICTION: Mapping[Prediction, tuple[int, int]] = MappingProxyType({"epsilon": (512, 512), "v": (768, 768)})
 """Width and height that an SD 2 was trained at: "512-base" predicts noise, "768-v" predicts v."""
+
+_PREDICTIONS: Mapping[str, Prediction] = MappingProxyType(
+    {"epsilon": "epsilon", "eps": "epsilon", "v": "v", "vpred": "v", "v_pred": "v", "v_prediction": "v"}
+)
 
 # The text encoders' places in the file hold for any width.
 _TEXT_ENCODERS: tuple[tuple[str, Family], ...] = (
@@ -102,13 +108,18 @@ def refuse_others(path: Path, names: Iterable[str]) -> None:
     names = tuple(names)
     for telling, what in _OTHER_FAMILIES:
         if any(telling.search(name) for name in names):
-            raise BadFile(path, f"is a checkpoint of {what}, which Tagbrush does not draw with. Choose another one.")
+            raise unsupported(path, what)
     if any(name.startswith(f"{UNET}input_blocks.") for name in names):
         return
     if any(name.startswith(UNET) for name in names):
         raise BadFile(path, "holds only parts of a UNet. Download it again.")
     reason = mistaken_for("a checkpoint", names)
     raise BadFile(path, reason or "is no Stable Diffusion checkpoint: it has none of the UNet's weights.")
+
+
+def unsupported(path: Path, what: str) -> BadFile:
+    """The error for a model that is known and not supported."""
+    return BadFile(path, f"is a checkpoint of {what}, which Tagbrush does not draw with. Choose another one.")
 
 
 def mistaken_for(wanted: str, names: Iterable[str]) -> str:
@@ -131,7 +142,7 @@ _OTHER_FAMILIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^cond_stage_model\.roberta\.", "AltDiffusion"),
         (r"^(noise_augmentor|embedder\.model)\.", "unCLIP"),
         (r"^depth_model\.", "SD 2 depth"),
-        (r"^edm_(mean|std|vpred)", "SDXL with EDM noise (Playground 2.5, CosXL)"),
+        (r"^edm_(mean|std|vpred)", EDM_SDXL),
         (r"\.time_stack\.|\.time_mixer\.", "Stable Video Diffusion"),
         (r"^cc_projection\.", "Zero-1-to-3"),
         (r"^(clf|clip_mapper|effnet)\.|^model\.diffusion_model\.clf\.", "Stable Cascade"),
@@ -180,19 +191,20 @@ def _variant(path: Path, tensors: Mapping[str, HasShape]) -> Variant:
     shape = tensors[CONV_IN].shape
     channels = int(shape[1]) if len(shape) == 4 else 0
     if channels == 5:
-        raise BadFile(path, "is a checkpoint of SD 2 depth, which Tagbrush does not draw with. Choose another one.")
+        raise unsupported(path, "SD 2 depth")
     if channels not in VARIANT_OF_CHANNELS:
         raise BadFile(path, f"reads {channels} channels; 4 (plain), 8 (pix2pix) and 9 (inpainting) are known.")
     return VARIANT_OF_CHANNELS[channels]
 
 
 def _prediction(tensors: Mapping[str, HasShape], metadata: Mapping[str, str], family: Family) -> Prediction | None:
-    """By the mark of a v-predicting SDXL (D018), else by the metadata; only an SD 2 leaves it open."""
-    said = metadata.get("modelspec.prediction_type", "").lower()
-    if "v_pred" in tensors or said in ("v", "v_prediction"):
-        return "v"
-    if said in ("eps", "epsilon"):
-        return "epsilon"
+    """By the mark of a v-predicting SDXL (D018), else by the metadata; only an SD 2 leaves it open.
+
+    What the metadata has under no known name counts as not said: A1111 never reads it.
+    """
+    said = "v" if "v_pred" in tensors else named_prediction(metadata.get("modelspec.prediction_type", ""))
+    if said is not None:
+        return said
     if family != "sd2":
         return "epsilon"
     made = metadata.get("modelspec.architecture", "").lower()
@@ -201,9 +213,21 @@ def _prediction(tensors: Mapping[str, HasShape], metadata: Mapping[str, str], fa
     return "epsilon" if made.startswith("stable-diffusion-v2-512") else None
 
 
+def named_prediction(name: str) -> Prediction | None:
+    """The prediction type under any of its names; None for one that means nothing here."""
+    return _PREDICTIONS.get(name.strip().lower().replace("-", "_"))
+
+
+def holds_vae(names: Container[str], prefix: str = "") -> bool:
+    """Whether tensors of these names, below a prefix, are a VAE: both halves of it, and not what a merge left over."""
+    return all(f"{prefix}{half}.conv_in.weight" in names for half in ("encoder", "decoder"))
+
+
 def _missing(tensors: Mapping[str, HasShape]) -> tuple[str, ...]:
-    parts = {"text encoder": ("cond_stage_model.", "conditioner.embedders."), "VAE": (f"{VAE}decoder.",)}
-    return tuple(part for part, places in parts.items() if not any(name.startswith(places) for name in tensors))
+    places = ("cond_stage_model.", "conditioner.embedders.")
+    has_text_encoder = any(name.startswith(places) for name in tensors)
+    found = {"text encoder": has_text_encoder, "VAE": holds_vae(tensors, VAE)}
+    return tuple(part for part, is_there in found.items() if not is_there)
 
 
 def usable_size(sides: Sequence[int]) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ from typing import Any
 from .entries import Facts, Kind
 from .scan import Stamp
 
-LAYOUT = 4
+LAYOUT = 5
 """Raised when the tables, or what `examine` finds out, change; facts are then found out afresh, hashes are kept."""
 
 _FACTS = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modules.catalogue import Variant, architecture, averages_as_weights, refuse_others
+from modules.catalogue import Variant, architecture, averages_as_weights, holds_vae, refuse_others
 from modules.models.convert import clip_tensors, diffusers_vae_tensors, openclip_tensors
 from modules.models.facts import Facts, checked, count, read_facts
 from modules.models.files import Weights, read_weights
@@ -75,7 +75,7 @@ def read_file(path: Path) -> Checkpoint:
         unet=Part(path, unet_config(Layout(path, unet), facts, pooled_width), unet, unet_places, weights.mapped),
         text_encoder=text_encoder,
         text_encoder_2=text_encoder_2,
-        vae=_vae_part(weights, vae, facts) if vae else None,
+        vae=_vae_part(weights, vae, facts) if holds_vae(vae) else None,
         alphas_cumprod=noise_schedule(facts, weights.tensors.get("alphas_cumprod")),
     )
 

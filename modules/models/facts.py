@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from modules.catalogue import Architecture, Prediction
+from modules.catalogue import Architecture, Prediction, named_prediction
 from modules.models.model import Family
 from modules.params import BadFile
 
 Value = TypeVar("Value")
-PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "eps": "epsilon", "v": "v", "v_prediction": "v"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,6 @@ def _from_metadata(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         "unet_groups": ("tagbrush.unet.groups", count),
         "vae_groups": ("tagbrush.vae.groups", count),
         "clip_heads": ("tagbrush.clip.heads", count),
-        "prediction_type": ("modelspec.prediction_type", prediction),
     }
     return {fact: checked(path, key, metadata[key], read) for fact, (key, read) in readers.items() if metadata.get(key)}
 
@@ -154,4 +152,7 @@ def positive(got: Any) -> float:
 
 def prediction(got: Any) -> Prediction:
     """The prediction type under any of its names."""
-    return PREDICTIONS[str(got).strip().lower()]
+    found = named_prediction(str(got))
+    if found is None:
+        raise ValueError(got)
+    return found

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modules.catalogue import VARIANT_OF_CHANNELS, Variant
+from modules.catalogue import EDM_SDXL, VARIANT_OF_CHANNELS, Variant, unsupported
 from modules.models.checkpoint import Checkpoint, Part, noise_schedule
 from modules.models.convert import clip_tensors, diffusers_vae_tensors
 from modules.models.facts import Facts, checked, count, family_facts, positive, prediction, read_json
@@ -136,6 +136,8 @@ def _variant(path: Path, unet: Mapping[str, Any]) -> Variant:
 def _facts(path: Path, family: Family, vae: Mapping[str, Any]) -> Facts:
     file = path / "scheduler" / "scheduler_config.json"
     scheduler = _config(file)
+    if str(scheduler.get("_class_name", "")).startswith("EDM") or scheduler.get("sigma_data") is not None:
+        raise unsupported(path, EDM_SDXL)
     kind = scheduler.get("beta_schedule", "scaled_linear")
     if kind != "scaled_linear":
         raise BadFile(file, f'has the noise schedule "{kind}"; Stable Diffusion has "scaled_linear".')

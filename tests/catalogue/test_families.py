@@ -32,6 +32,7 @@ def shapes(family: Family, *, channels: int = 4, width: int | None = None, encod
     found = {
         f"{UNET}input_blocks.0.0.weight": (320, channels, 3, 3),
         TO_K: (320, width or WIDTHS[family]),
+        "first_stage_model.encoder.conv_in.weight": (128, 3, 3, 3),
         "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
     }
     return found | ({TEXT_ENCODERS[family]: (width or 64,)} if encoder else {})
@@ -55,6 +56,15 @@ def test_without_a_text_encoder_the_family_is_told_by_what_cross_attention_reads
     assert (found.family, found.missing) == (family, ("text encoder",))
 
 
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_half_a_vae_is_none(half: str) -> None:
+    # D014: what pruning or a merge left over
+    tensors = shapes("sd1")
+    del tensors[f"first_stage_model.{half}.conv_in.weight"]
+    tensors["first_stage_model.quant_conv.weight"] = (8, 8, 1, 1)
+    assert architecture(PATH, stubs(tensors)).missing == ("VAE",)
+
+
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 @pytest.mark.parametrize(("channels", "variant"), [(4, "base"), (9, "inpaint"), (8, "pix2pix")])
 def test_inpainting_and_pix2pix_are_told_by_the_channels_that_the_unet_reads(
@@ -69,6 +79,11 @@ def test_inpainting_and_pix2pix_are_told_by_the_channels_that_the_unet_reads(
     [
         ("sd1", (), {}, "epsilon"),
         ("sd1", (), {"modelspec.prediction_type": "v"}, "v"),
+        ("sdxl", (), {"modelspec.prediction_type": "vpred"}, "v"),
+        ("sdxl", (), {"modelspec.prediction_type": "V-Prediction"}, "v"),
+        ("sdxl", (), {"modelspec.prediction_type": "sample"}, "epsilon"),
+        ("sd2", (), {"modelspec.prediction_type": "sample"}, None),
+        ("sdxl", ("v_pred",), {"modelspec.prediction_type": "epsilon"}, "v"),
         ("sd2", (), {}, None),
         ("sd2", (), {"modelspec.architecture": "stable-diffusion-v2-768-v"}, "v"),
         ("sd2", (), {"modelspec.architecture": "stable-diffusion-v2-512"}, "epsilon"),

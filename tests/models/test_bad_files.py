@@ -191,7 +191,6 @@ def test_every_absurd_shape_is_noticed(good: Tensors, tmp_path: Path, part: str,
         ("tagbrush.unet.groups", "-32"),
         ("tagbrush.vae.groups", "99999999999"),
         ("tagbrush.clip.heads", "3"),
-        ("modelspec.prediction_type", "x0"),
     ],
 )
 def test_metadata_that_cannot_be_meant_is_named(good: Tensors, tmp_path: Path, key: str, value: str) -> None:
@@ -207,6 +206,23 @@ def test_a_yaml_that_says_nothing_sensible(good: Tensors, tmp_path: Path, text: 
         return
     with pytest.raises(BadFile, match=r"bad\.yaml"):
         load(path)
+
+
+@pytest.mark.parametrize("word", ["x0", "sample", ""])
+def test_a_prediction_type_that_means_nothing_is_as_none(good: Tensors, tmp_path: Path, word: str) -> None:
+    path = save(tmp_path, good, **{"modelspec.prediction_type": word})
+    assert load(path).prediction_type == "epsilon"
+    path.with_suffix(".yaml").write_text("model: {params: {parameterization: v}}", encoding="utf-8")
+    assert load(path).prediction_type == "v"
+
+
+def test_what_is_left_of_a_vae_does_not_stand_in_the_way_of_another(good: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "whole.safetensors"
+    save_file(good, path, Structure().metadata())
+    left = {name: tensor for name, tensor in good.items() if not name.startswith(f"{VAE}encoder.")}
+    decoder_alone = save(tmp_path, left)
+    refused(decoder_alone, "no VAE", "models/VAE")
+    assert load(decoder_alone, vae=path).vae_path == path
 
 
 def test_a_yaml_that_may_not_be_read(good: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,15 @@ def test_a_folder_whose_configuration_makes_no_sense_is_refused(
         load(tmp_path)
 
 
+@pytest.mark.parametrize("said", [{"_class_name": "EDMDPMSolverMultistepScheduler"}, {"sigma_data": 0.5}])
+def test_a_folder_with_edm_noise_is_refused_as_a_file_is(plain: Plain, tmp_path: Path, said: dict[str, object]) -> None:
+    write_folder(tmp_path, plain[1])
+    file = tmp_path / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | said), encoding="utf-8")
+    with pytest.raises(BadFile, match=r"SDXL with EDM noise .*, which Tagbrush does not draw with"):
+        load(tmp_path)
+
+
 def test_a_folder_cannot_name_code_to_fetch(plain: Plain, tmp_path: Path) -> None:
     write_folder(tmp_path, plain[1])
     file = tmp_path / "text_encoder" / "config.json"
