@@ -150,7 +150,7 @@ def test_looking_up_a_name_is_part_of_the_time() -> None:
         return ["8.8.8.8"]
 
     with pytest.raises(NotFetched, match="not found within"):
-        Fetch(resolve=late, seconds=0.1).picture("http://late.example/a.png")
+        Fetch(resolve=late, seconds=0.1, clock=lambda: 0.0).picture("http://late.example/a.png")
     stop.set()
 
 
