@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -204,6 +205,18 @@ def test_an_interrupted_job_answers_with_what_there_is_and_is_told_of_until_the_
     assert client.get("/sdapi/v1/progress").json()["state"]["interrupted"] is True
     generate(client)
     assert client.get("/sdapi/v1/progress").json()["state"]["interrupted"] is False
+
+
+def test_who_waits_is_told_when_the_server_is_being_stopped(client: TestClient, services: Services) -> None:
+    told: list[httpx.Response] = []
+    waiting = threading.Thread(target=lambda: told.append(client.post("/sdapi/v1/txt2img", json={"prompt": "wait"})))
+    waiting.start()
+    until(lambda: is_halfway(client))
+    assert client.portal is not None
+    client.portal.call(services.closing.set)
+    waiting.join(30)
+    assert (told[0].status_code, told[0].json()["error"]) == (500, "JobFailed")
+    assert "the job waits in its queue" in told[0].json()["detail"]
 
 
 def test_skip_goes_on_with_the_next(client: TestClient) -> None:

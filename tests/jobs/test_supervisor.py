@@ -127,6 +127,15 @@ def test_skip_goes_on_with_the_next_batch(bench: Bench) -> None:
     assert bench.done(job).state is JobState.DONE
 
 
+def test_a_batch_counts_as_skipped_until_it_ends(bench: Bench) -> None:
+    job = bench.submit("wait")  # which goes on with the batch
+    until(lambda: bench.jobs.get(job.id).progress)
+    bench.jobs.skip(job.id)
+    until(lambda: (progress := bench.jobs.get(job.id).progress) and progress.is_skipped)
+    bench.jobs.interrupt(job.id)
+    assert bench.done(job).state is JobState.INTERRUPTED
+
+
 def test_a_worker_that_does_not_stop_when_asked_twice_is_ended_by_force(bench: Bench) -> None:
     job, good = bench.submit("step deaf"), bench.submit("picture")
     until(lambda: bench.jobs.get(job.id).progress)
