@@ -22,6 +22,7 @@ from modules.catalogue import Catalogue, Folders, StyleFiles
 from modules.images import encode
 from modules.jobs import Event, EventBus, Job, Jobs, JobState, JobStore, Picture, Progress, WorkerStatus
 from modules.params import Infotext, Settings, format_infotext
+from tests.checkpoint import lay_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 ADDRESS = "http://127.0.0.1:7860"
@@ -151,33 +152,42 @@ def large_preview() -> bytes:
     return encode(Image.effect_noise((700, 700), 90), "")[0]
 
 
-@pytest.fixture
-def folders(tmp_path: Path, large_preview: bytes) -> Folders:
+def furnish(data: Path, factory: pytest.TempPathFactory, preview: bytes) -> Folders:
     """A data folder with a checkpoint, two LoRA (one in a sub-folder, with preview and sidecar) and a broken one."""
-    folders = Folders.from_args(shipped=tmp_path)
-    loras = tmp_path / "models" / "Lora"
+    folders = Folders.from_args(shipped=data)
+    loras = data / "models" / "Lora"
     (loras / "styles").mkdir(parents=True)
-    (tmp_path / "models" / "Stable-diffusion").mkdir()
-    (tmp_path / "embeddings").mkdir()
-    shutil.copy(GOLDEN / "model" / "tiny_sd1.safetensors", tmp_path / "models" / "Stable-diffusion")
-    shutil.copy(GOLDEN / "embeddings" / "ti.safetensors", tmp_path / "embeddings")
+    (data / "embeddings").mkdir()
+    lay_checkpoint(data / "models" / "Stable-diffusion", factory)
+    shutil.copy(GOLDEN / "embeddings" / "ti.safetensors", data / "embeddings")
     shutil.copy(GOLDEN / "lora" / "lin.safetensors", loras / "lin.safetensors")
     shutil.copy(GOLDEN / "lora" / "locon.safetensors", loras / "styles" / "ink.safetensors")
     (loras / "styles" / "ink.json").write_text(
         '{"activation text": "inky", "preferred weight": 0.7, "description": "black <b>ink</b>"}', encoding="utf-8"
     )
-    (loras / "styles" / "ink.png").write_bytes(large_preview)
+    (loras / "styles" / "ink.png").write_bytes(preview)
     (loras / "broken.safetensors").write_bytes((GOLDEN / "lora" / "lin.safetensors").read_bytes()[:100])
     return folders
 
 
-@pytest.fixture
-def services(tmp_path: Path, folders: Folders) -> Services:
+def serve(folders: Folders, pictures: Path) -> Services:
+    """A queue whose worker puts its pictures into a folder, and a catalogue."""
     store = JobStore(None)
     bus = EventBus(store.events_after)
     store.announce = bus.publish
-    jobs = Jobs(store, bus, Painter(store, bus, tmp_path))
+    jobs = Jobs(store, bus, Painter(store, bus, pictures))
     return Services(jobs, Catalogue(folders), styles=StyleFiles(folders.styles), flags={"listen": False})
+
+
+@pytest.fixture
+def folders(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, large_preview: bytes) -> Folders:
+    """What `furnish` makes, for one test."""
+    return furnish(tmp_path, tmp_path_factory, large_preview)
+
+
+@pytest.fixture
+def services(tmp_path: Path, folders: Folders) -> Services:
+    return serve(folders, tmp_path)
 
 
 @pytest.fixture
@@ -189,6 +199,15 @@ def painter(services: Services) -> Painter:
 
 @pytest.fixture
 def client(services: Services) -> Iterator[TestClient]:
+    with TestClient(create_app(services), base_url=ADDRESS, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, large_preview: bytes) -> Iterator[TestClient]:
+    """A client for the tests of a file that only read, or are refused: they share one app."""
+    data = tmp_path_factory.mktemp("read")
+    services = serve(furnish(data, tmp_path_factory, large_preview), data)
     with TestClient(create_app(services), base_url=ADDRESS, raise_server_exceptions=False) as client:
         yield client
 

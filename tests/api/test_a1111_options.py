@@ -16,8 +16,8 @@ def read(client: TestClient) -> dict[str, Any]:
     return client.get("/sdapi/v1/options").json()
 
 
-def test_options_have_the_names_that_clients_read(client: TestClient) -> None:  # A011
-    options = read(client)
+def test_options_have_the_names_that_clients_read(reader: TestClient) -> None:  # A011
+    options = read(reader)
     assert options.keys() >= {
         "sd_model_checkpoint", "sd_checkpoint_hash", "sd_vae", "CLIP_stop_at_last_layers", "samples_format",
         "eta_noise_seed_delta", "img2img_color_correction", "inpainting_mask_weight", "send_seed", "randn_source",
@@ -86,13 +86,13 @@ def test_no_option_is_both_fixed_and_changed() -> None:
     ],
 )
 def test_a_value_that_cannot_be_is_refused_and_nothing_is_changed(  # A011
-    client: TestClient, changes: dict[str, Any], status: int, words: str
+    reader: TestClient, changes: dict[str, Any], status: int, words: str
 ) -> None:
-    before = read(client)
-    answer = client.post("/sdapi/v1/options", json={"send_seed": False, **changes})
+    before = read(reader)
+    answer = reader.post("/sdapi/v1/options", json={"send_seed": False, **changes})
     assert answer.status_code == status
     assert words in answer.json()["detail"]
-    assert read(client) == before
+    assert read(reader) == before
 
 
 def test_the_checkpoint_in_use_is_chosen_by_sending_it_alone(client: TestClient, services: Services) -> None:

@@ -24,8 +24,8 @@ def test_the_status_tells_of_page_and_worker(client: TestClient) -> None:
     assert answer["workers"] == [answer["worker"]]
 
 
-def test_the_parameters_are_all_declared_with_labels(client: TestClient) -> None:
-    answer = client.get("/tagbrush/v1/parameters").json()
+def test_the_parameters_are_all_declared_with_labels(reader: TestClient) -> None:
+    answer = reader.get("/tagbrush/v1/parameters").json()
     assert answer["txt2img"]["properties"]["steps"].items() >= {"title": "Sampling steps", "minimum": 1}.items()
     assert "denoising_strength" in answer["img2img"]["properties"]
     assert "randn_source" in answer["settings"]["properties"]
@@ -33,8 +33,8 @@ def test_the_parameters_are_all_declared_with_labels(client: TestClient) -> None
     assert "Karras" in answer["schedules"]
 
 
-def test_every_list_that_a_parameter_names_is_there(client: TestClient) -> None:
-    told = client.get("/tagbrush/v1/parameters").json()
+def test_every_list_that_a_parameter_names_is_there(reader: TestClient) -> None:
+    told = reader.get("/tagbrush/v1/parameters").json()
     named = {
         field["choices"]
         for group in ("txt2img", "img2img", "settings")
@@ -44,13 +44,13 @@ def test_every_list_that_a_parameter_names_is_there(client: TestClient) -> None:
     assert named <= told["choices"].keys()
     assert told["choices"]["checkpoints"] == ["tiny_sd1.safetensors"]
     assert told["choices"]["loras"] == ["None", "lin.safetensors", "styles/ink.safetensors"]
-    assert told["choices"]["samplers"] == [sampler["name"] for sampler in client.get("/tagbrush/v1/samplers").json()]
-    schedules = client.get("/tagbrush/v1/schedules").json()
+    assert told["choices"]["samplers"] == [sampler["name"] for sampler in reader.get("/tagbrush/v1/samplers").json()]
+    schedules = reader.get("/tagbrush/v1/schedules").json()
     assert told["choices"]["schedules"] == [schedule["label"] for schedule in schedules]
 
 
-def test_upscalers_are_those_that_requests_take(client: TestClient) -> None:
-    for upscaler in client.get("/tagbrush/v1/upscalers").json():
+def test_upscalers_are_those_that_requests_take(reader: TestClient) -> None:
+    for upscaler in reader.get("/tagbrush/v1/upscalers").json():
         assert Txt2ImgRequest(hr_upscaler=upscaler["name"])
         assert upscaler["latent"] == upscaler["name"].startswith("Latent")
 
@@ -65,24 +65,24 @@ def test_options_are_changed_or_refused_as_a_whole(client: TestClient) -> None:
     assert client.get("/tagbrush/v1/options").json() == changed
 
 
-def test_a_text_is_taken_apart(client: TestClient) -> None:
-    answer = client.post("/tagbrush/v1/infotext/parse", json={"text": TEXT}).json()
+def test_a_text_is_taken_apart(reader: TestClient) -> None:
+    answer = reader.post("/tagbrush/v1/infotext/parse", json={"text": TEXT}).json()
     assert answer["fields"].items() >= {"prompt": "a lemon", "negative_prompt": "ink", "seed": 5}.items()
     assert answer["fields"].items() >= {"sampler_name": "DPM++ 2M", "scheduler": "Karras", "width": 64}.items()
     assert answer["settings"]["randn_source"] == "CPU"
 
 
-def test_a_pictures_text_is_read_and_taken_apart(client: TestClient) -> None:
+def test_a_pictures_text_is_read_and_taken_apart(reader: TestClient) -> None:
     data, _ = encode(Image.new("RGB", (8, 8)), TEXT)
-    answer = client.post("/tagbrush/v1/infotext/read", content=data).json()
+    answer = reader.post("/tagbrush/v1/infotext/read", content=data).json()
     assert answer["text"] == TEXT
     assert answer["fields"]["steps"] == 7
-    assert client.post("/tagbrush/v1/infotext/read", content=b"hello").status_code == 422
+    assert reader.post("/tagbrush/v1/infotext/read", content=b"hello").status_code == 422
 
 
-@pytest.fixture
-def schema(client: TestClient) -> dict[str, Any]:
-    return client.get("/openapi.json").json()
+@pytest.fixture(scope="module")
+def schema(reader: TestClient) -> dict[str, Any]:
+    return reader.get("/openapi.json").json()
 
 
 def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -28,27 +28,27 @@ def names(client: TestClient, **query: Any) -> list[str]:
     return [item["name"] for item in cards(client, **query)["items"]]
 
 
-def test_a_card_says_what_it_shows_and_inserts(client: TestClient) -> None:
-    (ink,) = cards(client, search="ink")["items"]
+def test_a_card_says_what_it_shows_and_inserts(reader: TestClient) -> None:
+    (ink,) = cards(reader, search="ink")["items"]
     assert ink["insert"] == "ink"
     assert (ink["category"], ink["activation_text"], ink["preferred_weight"]) == ("styles", "inky", 0.7)
     assert ink["description"] == "black <b>ink</b>"
     assert ink["error"] is None
-    (model,) = cards(client, "checkpoint")["items"]
+    (model,) = cards(reader, "checkpoint")["items"]
     assert (model["name"], model["family"]) == ("tiny_sd1", "sd1")
 
 
-def test_a_broken_file_is_a_card_that_says_why(client: TestClient) -> None:
-    (broken,) = cards(client, search="broken")["items"]
+def test_a_broken_file_is_a_card_that_says_why(reader: TestClient) -> None:
+    (broken,) = cards(reader, search="broken")["items"]
     assert broken["error"]
 
 
-def test_cards_come_a_page_at_a_time(client: TestClient) -> None:
-    page = cards(client, sort="name", limit=2, offset=1)
+def test_cards_come_a_page_at_a_time(reader: TestClient) -> None:
+    page = cards(reader, sort="name", limit=2, offset=1)
     assert page["total"] == 3
     assert [item["name"] for item in page["items"]] == ["ink", "lin"]
-    assert names(client, sort="name", order="desc") == ["lin", "ink", "broken"]
-    assert cards(client, limit=0) == {"total": 3, "items": [], "categories": ["styles"]}
+    assert names(reader, sort="name", order="desc") == ["lin", "ink", "broken"]
+    assert cards(reader, limit=0) == {"total": 3, "items": [], "categories": ["styles"]}
 
 
 def test_a_category_is_a_folder_and_what_is_in_it(client: TestClient, folders: Folders) -> None:
@@ -63,30 +63,30 @@ def test_a_category_is_a_folder_and_what_is_in_it(client: TestClient, folders: F
 @pytest.mark.parametrize(
     "path", ["/nosuch", "/lora?sort=wibble", "/lora?offset=-1", "/lora?limit=100000", "/lora?order=up"]
 )
-def test_a_question_that_makes_no_sense_is_refused(client: TestClient, path: str) -> None:
-    assert client.get(CATALOGUE + path).status_code == 422
+def test_a_question_that_makes_no_sense_is_refused(reader: TestClient, path: str) -> None:
+    assert reader.get(CATALOGUE + path).status_code == 422
 
 
-def test_a_preview_is_sent_small_and_may_be_kept(client: TestClient) -> None:
-    (ink,) = cards(client, search="ink")["items"]
-    answer = client.get(ink["preview"])
+def test_a_preview_is_sent_small_and_may_be_kept(reader: TestClient) -> None:
+    (ink,) = cards(reader, search="ink")["items"]
+    answer = reader.get(ink["preview"])
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert max(Image.open(io.BytesIO(answer.content)).size) < 700
-    (lin,) = cards(client, search="lin")["items"]
+    (lin,) = cards(reader, search="lin")["items"]
     assert lin["preview"] is None
-    assert client.get(f"{CATALOGUE}/lora/{lin['id']}/preview").status_code == 404
+    assert reader.get(f"{CATALOGUE}/lora/{lin['id']}/preview").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["nosuch", "..%2f..%2fetc%2fpasswd", "%00"])
-def test_files_are_served_by_id_alone(client: TestClient, name: str) -> None:
+def test_files_are_served_by_id_alone(reader: TestClient, name: str) -> None:
     for path in (f"{CATALOGUE}/lora/{name}", f"{CATALOGUE}/lora/{name}/preview"):
-        assert client.get(path).status_code == 404
+        assert reader.get(path).status_code == 404
 
 
-def test_the_details_hold_the_files_own_metadata(client: TestClient) -> None:
-    (lin,) = cards(client, search="lin")["items"]
-    details = client.get(f"{CATALOGUE}/lora/{lin['id']}").json()
+def test_the_details_hold_the_files_own_metadata(reader: TestClient) -> None:
+    (lin,) = cards(reader, search="lin")["items"]
+    details = reader.get(f"{CATALOGUE}/lora/{lin['id']}").json()
     assert details["path"] == "lin.safetensors"
     assert isinstance(details["metadata"], dict)
 

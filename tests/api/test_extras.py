@@ -28,9 +28,9 @@ def enlarged(client: TestClient, **payload: Any) -> Image.Image:
     return opened(answer.json()["image"])
 
 
-def test_a_picture_is_enlarged_by_lanczos_and_keeps_its_text(client: TestClient) -> None:  # A010, A013
+def test_a_picture_is_enlarged_by_lanczos_and_keeps_its_text(reader: TestClient) -> None:  # A010, A013
     result = enlarged(
-        client, upscaler_1="Lanczos", upscaler_2="None", upscaling_resize=2, upscaling_resize_w=128,
+        reader, upscaler_1="Lanczos", upscaler_2="None", upscaling_resize=2, upscaling_resize_w=128,
         upscaling_resize_h=128, upscaling_crop=True, gfpgan_visibility=0, codeformer_visibility=0, resize_mode=0,
         show_extras_results=True, extras_upscaler_2_visibility=0, codeformer_weight=0,
     )  # fmt: skip
@@ -40,23 +40,23 @@ def test_a_picture_is_enlarged_by_lanczos_and_keeps_its_text(client: TestClient)
     assert result.info["postprocessing"] == "Postprocess upscale by: 2, Postprocess upscaler: Lanczos"
 
 
-def test_with_no_upscaler_a_picture_stays_as_it_is(client: TestClient) -> None:  # A013
-    result = enlarged(client)
+def test_with_no_upscaler_a_picture_stays_as_it_is(reader: TestClient) -> None:  # A013
+    result = enlarged(reader)
     assert result.tobytes() == SIDES.tobytes()
     assert "postprocessing" not in result.info
 
 
-def test_a_picture_is_scaled_to_a_size_and_cut(client: TestClient) -> None:  # A010
+def test_a_picture_is_scaled_to_a_size_and_cut(reader: TestClient) -> None:  # A010
     size = {"resize_mode": 1, "upscaling_resize_w": 64, "upscaling_resize_h": 64, "upscaler_1": "Nearest"}
-    assert enlarged(client, **size).size == (64, 64)
-    assert enlarged(client, **size, upscaling_crop=False).size == (85, 64)
+    assert enlarged(reader, **size).size == (64, 64)
+    assert enlarged(reader, **size, upscaling_crop=False).size == (85, 64)
 
 
-def test_several_pictures_come_back_in_their_order(client: TestClient) -> None:  # A010
+def test_several_pictures_come_back_in_their_order(reader: TestClient) -> None:  # A010
     wide = base64.b64encode(encode(Image.new("RGB", (48, 16), "teal"), "")[0]).decode()
     pictures = [{"data": PICTURE, "name": "a.png"}, {"data": f"data:image/png;base64,{wide}", "name": "<b>.png"}]
     payload = {"imageList": pictures, "upscaler_1": "Lanczos", "upscaling_resize": 4}
-    answer = client.post("/sdapi/v1/extra-batch-images", json=payload).json()
+    answer = reader.post("/sdapi/v1/extra-batch-images", json=payload).json()
     assert [opened(image).size for image in answer["images"]] == [(128, 96), (192, 64)]
     assert "&lt;b&gt;.png" in answer["html_info"]
     assert "<b>.png" not in answer["html_info"]
@@ -79,9 +79,9 @@ def test_pictures_come_back_in_the_format_of_the_options(client: TestClient) -> 
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(  # A006
-    client: TestClient, payload: dict[str, Any], words: str
+    reader: TestClient, payload: dict[str, Any], words: str
 ) -> None:
-    answer = client.post("/sdapi/v1/extra-single-image", json={"image": PICTURE, **payload})
+    answer = reader.post("/sdapi/v1/extra-single-image", json={"image": PICTURE, **payload})
     assert answer.status_code == 422
     assert words in answer.json()["detail"]
 

@@ -103,7 +103,7 @@ def test_the_server_ends_over_http_only_where_its_owner_allows_it(  # A012
     "route",
     ["interrogate", "create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork", "preprocess"],
 )
-def test_what_is_not_built_yet_says_so(client: TestClient, route: str) -> None:  # A010
-    answer = client.post(f"/sdapi/v1/{route}", json={})
+def test_what_is_not_built_yet_says_so(reader: TestClient, route: str) -> None:  # A010
+    answer = reader.post(f"/sdapi/v1/{route}", json={})
     assert (answer.status_code, answer.json()["error"]) == (422, "Unsupported")
     assert len(answer.json()["detail"]) > 30

@@ -167,9 +167,9 @@ def test_a_running_job_can_be_ended(client: TestClient, act: Callable[[TestClien
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(
-    client: TestClient, fields: dict[str, Any], status: int, words: str
+    reader: TestClient, fields: dict[str, Any], status: int, words: str
 ) -> None:
-    answer = client.post(JOBS, json={"task": "txt2img", "prompt": "a cat", **fields})
+    answer = reader.post(JOBS, json={"task": "txt2img", "prompt": "a cat", **fields})
     assert answer.status_code == status
     if status >= 400:
         assert set(answer.json()) == {"error", "detail", "body", "errors"}
@@ -194,14 +194,14 @@ def test_a_job_that_names_no_checkpoint_is_taken_where_the_chosen_one_is_gone(
 
 
 @pytest.mark.parametrize("path", ["/nosuch", "/nosuch/pictures/0", "/nosuch/events"])
-def test_an_unknown_job_is_not_found(client: TestClient, path: str) -> None:
-    answer = client.get(JOBS + path)
+def test_an_unknown_job_is_not_found(reader: TestClient, path: str) -> None:
+    answer = reader.get(JOBS + path)
     assert answer.status_code == 404
     assert "nosuch" in answer.json()["detail"]
 
 
-def test_a_body_that_is_no_json_is_refused_in_words(client: TestClient) -> None:
-    answer = client.post(JOBS, content=b"{", headers={"Content-Type": "application/json"})
+def test_a_body_that_is_no_json_is_refused_in_words(reader: TestClient) -> None:
+    answer = reader.post(JOBS, content=b"{", headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert "JSON" in answer.json()["detail"]
 
@@ -217,8 +217,8 @@ def test_an_uploaded_picture_comes_back_and_starts_an_img2img(client: TestClient
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", png()[:20], png()[:70], b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
-def test_an_upload_that_is_no_picture_is_refused(client: TestClient, data: bytes) -> None:
-    assert client.post("/tagbrush/v1/inputs", content=data).status_code == 422
+def test_an_upload_that_is_no_picture_is_refused(reader: TestClient, data: bytes) -> None:
+    assert reader.post("/tagbrush/v1/inputs", content=data).status_code == 422
 
 
 def test_an_upload_without_end_is_cut_off(client: TestClient) -> None:

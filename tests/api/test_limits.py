@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import Painter
-
 JOBS = "/tagbrush/v1/jobs"
 ABSURD: list[dict[str, Any]] = [
     {"steps": 10**9},
@@ -29,18 +27,18 @@ ABSURD: list[dict[str, Any]] = [
 @pytest.mark.parametrize("route", [JOBS, "/sdapi/v1/txt2img"])
 @pytest.mark.parametrize("fields", ABSURD, ids=lambda fields: ",".join(fields))
 def test_what_no_machine_can_make_is_refused_at_the_door(
-    client: TestClient, painter: Painter, route: str, fields: dict[str, Any]
+    reader: TestClient, route: str, fields: dict[str, Any]
 ) -> None:
     body = {"prompt": "a cat", **fields} | ({"task": "txt2img"} if route == JOBS else {})
-    answer = client.post(route, json=body)
+    answer = reader.post(route, json=body)
     assert answer.status_code == 422, answer.text
     assert str(next(iter(fields))) in answer.text or "max_" in answer.text
     assert len(answer.text) < 2_000
-    assert not client.get(JOBS).json()
+    assert not reader.get(JOBS).json()
 
 
-def test_a_limit_is_named_with_its_value_and_how_to_raise_it(client: TestClient) -> None:
-    answer = client.post("/sdapi/v1/txt2img", json={"steps": 5001}).json()
+def test_a_limit_is_named_with_its_value_and_how_to_raise_it(reader: TestClient) -> None:
+    answer = reader.post("/sdapi/v1/txt2img", json={"steps": 5001}).json()
     assert answer["error"] == "TooMuch"
     assert answer["detail"] == (
         "A pass of 5001 steps is more than this server makes: max_steps is 5000. Ask for less, or have its owner raise "
@@ -54,8 +52,8 @@ def test_a_limit_is_an_option_that_its_owner_sets(client: TestClient) -> None:
     assert len(client.post("/sdapi/v1/txt2img", json={"n_iter": 1}).json()["images"]) == 1
 
 
-def test_no_route_installs_or_changes_an_extension(client: TestClient) -> None:
+def test_no_route_installs_or_changes_an_extension(reader: TestClient) -> None:
     # F006
-    routes = client.get("/openapi.json").json()["paths"]
+    routes = reader.get("/openapi.json").json()["paths"]
     about_extensions = {path: set(methods) for path, methods in routes.items() if "extension" in path}
     assert about_extensions == {"/sdapi/v1/extensions": {"get"}}

@@ -14,19 +14,19 @@ def surveyed(client: TestClient, **payload: object) -> dict[str, dict[str, objec
     return answer.json()
 
 
-def test_a_count_leaves_tags_and_comments_out_and_takes_the_longest_variant(client: TestClient) -> None:
+def test_a_count_leaves_tags_and_comments_out_and_takes_the_longest_variant(reader: TestClient) -> None:
     """P084."""
-    plain = surveyed(client, prompt="a cat")["prompt"]
+    plain = surveyed(reader, prompt="a cat")["prompt"]
     assert plain == {"used": 2, "limit": 75, "problems": []}
-    assert surveyed(client, prompt="a cat <lora:x:1> # a dog")["prompt"] == plain
-    assert surveyed(client, prompt="a [cat:very old cat:5] AND a")["prompt"]["used"] == 4
-    assert surveyed(client, prompt="a BREAK b")["prompt"] == {"used": 76, "limit": 150, "problems": []}
-    assert surveyed(client, negative_prompt="a cat AND a dog")["negative_prompt"]["used"] == 5
+    assert surveyed(reader, prompt="a cat <lora:x:1> # a dog")["prompt"] == plain
+    assert surveyed(reader, prompt="a [cat:very old cat:5] AND a")["prompt"]["used"] == 4
+    assert surveyed(reader, prompt="a BREAK b")["prompt"] == {"used": 76, "limit": 150, "problems": []}
+    assert surveyed(reader, negative_prompt="a cat AND a dog")["negative_prompt"]["used"] == 5
 
 
-def test_brackets_that_do_not_match_are_said_in_words(client: TestClient) -> None:
+def test_brackets_that_do_not_match_are_said_in_words(reader: TestClient) -> None:
     """P085."""
-    problems = surveyed(client, prompt="a (cat", negative_prompt="fine")
+    problems = surveyed(reader, prompt="a (cat", negative_prompt="fine")
     assert "opened but not closed" in problems["prompt"]["problems"][0]
     assert problems["negative_prompt"]["problems"] == []
 

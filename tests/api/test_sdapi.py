@@ -167,9 +167,9 @@ def test_a_picture_is_redrawn(client: TestClient) -> None:
     ],
 )
 def test_errors_have_one_shape(
-    client: TestClient, route: str, payload: dict[str, Any], status: int, words: str
+    reader: TestClient, route: str, payload: dict[str, Any], status: int, words: str
 ) -> None:
-    answer = client.post(f"/sdapi/v1/{route}", json={"prompt": "a cat", **payload})
+    answer = reader.post(f"/sdapi/v1/{route}", json={"prompt": "a cat", **payload})
     assert answer.status_code == status
     assert set(answer.json()) == {"error", "detail", "body", "errors"}
     assert words in answer.json()["detail"]
@@ -251,11 +251,11 @@ def test_files_are_listed(client: TestClient, services: Services) -> None:
     assert client.get("/sdapi/v1/hypernetworks").json() == []
 
 
-def test_samplers_and_schedules_are_those_there_are(client: TestClient) -> None:
-    samplers = client.get("/sdapi/v1/samplers").json()
+def test_samplers_and_schedules_are_those_there_are(reader: TestClient) -> None:
+    samplers = reader.get("/sdapi/v1/samplers").json()
     assert [item["name"] for item in samplers] == [sampler.name for sampler in SAMPLERS]
     assert all(item.keys() == {"name", "aliases", "options"} for item in samplers)
-    karras = next(item for item in client.get("/sdapi/v1/schedulers").json() if item["label"] == "Karras")
+    karras = next(item for item in reader.get("/sdapi/v1/schedulers").json() if item["label"] == "Karras")
     assert karras == {
         "name": "karras", "label": "Karras", "aliases": None, "default_rho": 7, "need_inner_model": False,
     }  # fmt: skip
@@ -271,12 +271,12 @@ def test_samplers_and_schedules_are_those_there_are(client: TestClient) -> None:
         "sd-vae",
     ],
 )
-def test_what_is_not_there_is_an_empty_list(client: TestClient, route: str) -> None:
-    assert client.get(f"/sdapi/v1/{route}").json() == []
+def test_what_is_not_there_is_an_empty_list(reader: TestClient, route: str) -> None:
+    assert reader.get(f"/sdapi/v1/{route}").json() == []
 
 
-def test_scripts_say_what_they_take(client: TestClient) -> None:  # A011
-    infos = client.get("/sdapi/v1/script-info").json()
+def test_scripts_say_what_they_take(reader: TestClient) -> None:  # A011
+    infos = reader.get("/sdapi/v1/script-info").json()
     (upscale,) = [info for info in infos if info["name"] == "sd upscale"]
     assert (upscale["is_alwayson"], upscale["is_img2img"]) == (False, True)
     _, overlap, upscaler, scale = upscale["args"]
@@ -391,8 +391,8 @@ def test_a_body_without_a_named_type_is_json(client: TestClient) -> None:
     assert json.loads(answer.json()["info"])["prompt"] == "a pear"
 
 
-def test_a_foreign_page_gains_nothing_by_naming_no_type(client: TestClient) -> None:
-    answer = client.post("/sdapi/v1/options", content=b"{}", headers={"Origin": "https://evil.example"})
+def test_a_foreign_page_gains_nothing_by_naming_no_type(reader: TestClient) -> None:
+    answer = reader.post("/sdapi/v1/options", content=b"{}", headers={"Origin": "https://evil.example"})
     assert answer.status_code == 403
 
 

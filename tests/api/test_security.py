@@ -114,15 +114,15 @@ def test_a_refusal_runs_nothing_and_is_a_403(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/", 200), ("/docs", 200), (STATUS, 200), ("/nothing", 404)])
-def test_no_answer_lets_other_sites_frame_it(client: TestClient, path: str, status: int) -> None:
-    answer = client.get(path)
+def test_no_answer_lets_other_sites_frame_it(reader: TestClient, path: str, status: int) -> None:
+    answer = reader.get(path)
     assert answer.status_code == status
     assert answer.headers.get_list("Content-Security-Policy")[-1] == "frame-ancestors 'self'"
     assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
 
 
-def test_no_answer_lets_other_sites_read_it(client: TestClient) -> None:
-    answer = client.options(STATUS, headers={"Origin": ADDRESS, "Access-Control-Request-Method": "POST"})
+def test_no_answer_lets_other_sites_read_it(reader: TestClient) -> None:
+    answer = reader.options(STATUS, headers={"Origin": ADDRESS, "Access-Control-Request-Method": "POST"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
@@ -151,5 +151,5 @@ def test_a_login_opens_every_route_and_nothing_else_does(services: Services) -> 
         assert client.get(STATUS, headers={"Authorization": "Bearer x"}).status_code == 401
 
 
-def test_answers_say_how_long_they_took(client: TestClient) -> None:
-    assert float(client.get(STATUS).headers["x-process-time"]) >= 0
+def test_answers_say_how_long_they_took(reader: TestClient) -> None:
+    assert float(reader.get(STATUS).headers["x-process-time"]) >= 0

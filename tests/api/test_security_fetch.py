@@ -270,17 +270,17 @@ def test_it_is_off_until_the_owner_turns_it_on(web: ThreadingHTTPServer) -> None
 
 
 @pytest.mark.parametrize("name", ["api_enable_requests", "api_useragent", "api_forbid_local_requests"])
-def test_a_client_cannot_turn_it_on(client: TestClient, name: str) -> None:
+def test_a_client_cannot_turn_it_on(reader: TestClient, name: str) -> None:
     value: Any = "x" if name == "api_useragent" else name == "api_enable_requests"
     with pytest.raises(BadRequest, match="owner alone"):
         Settings().requested({name: value})
-    before = client.get("/tagbrush/v1/options").json()
-    assert client.post("/tagbrush/v1/options", json={name: value}).status_code == 422
-    client.post("/sdapi/v1/options", json={name: value})
+    before = reader.get("/tagbrush/v1/options").json()
+    assert reader.post("/tagbrush/v1/options", json={name: value}).status_code == 422
+    reader.post("/sdapi/v1/options", json={name: value})
     job = {"task": "txt2img", "override_settings": {name: value}}
-    assert client.post("/tagbrush/v1/jobs", json=job).status_code == 422
-    assert client.get("/tagbrush/v1/options").json() == before
-    assert client.post("/tagbrush/v1/options", json=before).status_code == 200  # sent back as it was read
+    assert reader.post("/tagbrush/v1/jobs", json=job).status_code == 422
+    assert reader.get("/tagbrush/v1/options").json() == before
+    assert reader.post("/tagbrush/v1/options", json=before).status_code == 200  # sent back as it was read
 
 
 def test_the_api_says_why_an_address_is_not_fetched(client: TestClient, web: ThreadingHTTPServer) -> None:

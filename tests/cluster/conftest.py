@@ -17,16 +17,19 @@ from modules.cluster.slots import Slot
 from modules.cluster.versions import Versions
 from modules.cluster.words import Word
 from modules.engine.config import EngineConfig
+from tests.checkpoint import lay_checkpoint
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Folders:
+def folders(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Folders:
     """The server's: the reference model, networks beside it, and what people write next to files."""
     data = tmp_path / "server"
-    shutil.copytree(GOLDEN / "model", data / "models" / "Stable-diffusion")
+    models = data / "models" / "Stable-diffusion"
+    shutil.copytree(GOLDEN / "model", models, ignore=shutil.ignore_patterns("*.safetensors"))
+    lay_checkpoint(models, tmp_path_factory)
     shutil.copytree(GOLDEN / "lora", data / "models" / "Lora" / "some")
     shutil.copytree(GOLDEN / "hypernetworks", data / "models" / "hypernetworks")
     shutil.copytree(GOLDEN / "embeddings", data / "embeddings")
