@@ -59,22 +59,27 @@ def test_a_small_body_is_taken_however_much_there_is_besides(path: str) -> None:
         assert send(body, path, together=0, anyhow=500).status_code == 503
 
 
-def test_a_body_that_was_read_no_longer_counts_while_its_pictures_are_waited_for(
+def test_a_body_that_was_read_is_let_go_while_its_pictures_are_waited_for(
     client: TestClient, services: Services
 ) -> None:
-    picture = encode(Image.effect_noise((256, 256), 90), "")[0]
-    assert len(picture) > 2**15
-    body = {"init_images": [base64.b64encode(picture).decode()], "prompt": "wait", "width": 64, "height": 64}
+    picture = base64.b64encode(encode(Image.effect_noise((1024, 1024), 90), "")[0]).decode()
+    body = json.dumps({"init_images": [picture], "prompt": "wait", "width": 64, "height": 64}).encode()
+    assert len(body) > 2**20
     limits = next(app for app in layers(client) if isinstance(app, LimitBodies))
     limits.anyhow = 0
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(client.post, "/sdapi/v1/img2img", json=body)
-        try:
-            until(lambda: bool(services.jobs.active()), 30)
-            assert limits._held == 0
-        finally:
-            client.post("/sdapi/v1/interrupt")
-        assert answer.result(30).status_code == 200
+    tracemalloc.start()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(client.post, "/sdapi/v1/img2img", content=body, headers=JSON)
+            try:
+                until(lambda: bool(services.jobs.active()), 30)
+                assert limits._held == 0
+                until(lambda: tracemalloc.get_traced_memory()[0] < 2**19, 30)
+            finally:
+                client.post("/sdapi/v1/interrupt")
+            assert answer.result(30).status_code == 200
+    finally:
+        tracemalloc.stop()
 
 
 def layers(client: TestClient) -> Iterator[Any]:
