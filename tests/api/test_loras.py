@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from modules.api import Services
 from modules.api.compat import loras
-from modules.api.compat.loras import DEEPEST, LoraTexts
+from modules.api.compat.loras import DEEPEST, FAST, LoraTexts
 from modules.api.listings import lora_item
 from modules.catalogue import Entry, Folders
 from modules.params import BadFile
@@ -137,7 +138,7 @@ def test_what_is_gone_is_forgotten(counting: Reader) -> None:
 
 
 def test_no_more_is_remembered_than_there_is_room_for(counting: Reader) -> None:
-    texts = LoraTexts(kept=len('{"name": "a"}'))
+    texts = LoraTexts(kept=len(zlib.compress(b'{"name": "a"}', FAST)))
     for _ in range(3):
         assert texts.of([A, B]) == ['{"name": "a"}', '{"name": "b"}']
     assert counting.read == ["a", "b", "b", "b"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from modules.catalogue.examine import full_metadata
 from modules.catalogue.texts import sendable
 from modules.params import BadFile
 
-KEPT = 32 * 2**20
-"""Characters that are remembered, all files together; what is beyond is read again each time."""
+KEPT = 64 * 2**20
+"""Bytes that are remembered, packed, all files together; what is beyond is read again each time."""
+
+FAST = 1
+"""The level of packing: lists of tags shrink well at any, and are unpacked far sooner than read."""
 
 DEEPEST = 32
 """Levels of lists and objects in a value: JSON of more stays the text that it is, since few programs could read it."""
@@ -29,33 +33,33 @@ class LoraTexts:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._known: Mapping[Stamp, str] = {}
+        self._known: Mapping[Stamp, bytes] = {}
 
     def of(self, entries: Sequence[Entry]) -> list[str]:
         """The JSON of each entry in turn; an empty object for a file that cannot be read, or says nothing."""
         known = self._known
-        read: dict[Stamp, str] = {}
-        for entry in entries:
-            stamp = _stamp(entry)
-            try:
-                read[stamp] = known[stamp] if stamp in known else _text(full_metadata(entry.path))
-            except BadFile:  # which is tried again the next time
-                continue
-        self._known = self._beginning(read)
-        return [read.get(_stamp(entry), "{}") for entry in entries]
-
-    def _beginning(self, read: Mapping[Stamp, str]) -> Mapping[Stamp, str]:
-        """As many of them as may be remembered."""
-        room, kept = self._kept, {}
-        for stamp, text in read.items():
-            if len(text) <= room:
-                kept[stamp] = text
-                room -= len(text)
-        return kept
+        stamps = [(entry.path, entry.size, entry.mtime_ns) for entry in entries]
+        packed = [known.get(stamp) or _packed(stamp[0]) for stamp in stamps]
+        self._known = _beginning(zip(stamps, packed, strict=True), self._kept)
+        return [zlib.decompress(text).decode() if text else "{}" for text in packed]
 
 
-def _stamp(entry: Entry) -> Stamp:
-    return entry.path, entry.size, entry.mtime_ns
+def _beginning(read: Iterable[tuple[Stamp, bytes]], room: int) -> Mapping[Stamp, bytes]:
+    """As many of them as there is room for."""
+    kept: dict[Stamp, bytes] = {}
+    for stamp, text in read:
+        if text and len(text) <= room:
+            kept[stamp] = text
+            room -= len(text)
+    return kept
+
+
+def _packed(path: Path) -> bytes:
+    """What the file says, packed; nothing where it cannot be read just now."""
+    try:
+        return zlib.compress(_text(full_metadata(path)).encode(), FAST)
+    except BadFile:
+        return b""
 
 
 def _text(metadata: Mapping[str, str]) -> str:
