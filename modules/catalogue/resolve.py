@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from modules.params import Infotext, Pasted, listed_name
+from modules.params import TAG_KINDS, Infotext, Pasted, listed_name
 
 from .catalogue import Catalogue
 from .entries import Entry
 
 AUTOMATIC = ("", "None", "Automatic")
 
-_LORA = re.compile(r"<(lora|lyco):([^:<>]+)(?=[:>])")
-_HYPERNETWORK = re.compile(r"<hypernet:([^:<>]+)(?=[:>])")
+_TAG = re.compile(rf"<({'|'.join(map(re.escape, TAG_KINDS))}):([^:<>]+)(?=[:>])")
 _HASH = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
@@ -55,10 +54,16 @@ class _Resolution:
 
     def renamed(self, prompt: str) -> str:
         """The prompt with every LoRA's tag naming the file that is here."""
-        for found in _HYPERNETWORK.finditer(prompt):
-            if self._catalogue.find("hypernetwork", found[1]) is None:
-                self.notices.append(f'The hypernetwork "{found[1]}" is not here; the picture will lack it.')
-        return _LORA.sub(lambda found: f"<{found[1]}:{self._lora(found[2])}", prompt)
+        return _TAG.sub(self._here, prompt)
+
+    def _here(self, tag: re.Match[str]) -> str:
+        """The beginning of a tag, up to its name."""
+        kind, name = tag.groups()
+        if TAG_KINDS[kind] == "lora":
+            return f"<{kind}:{self._lora(name)}"
+        if self._catalogue.find("hypernetwork", name) is None:
+            self.notices.append(f'The hypernetwork "{name}" is not here; the picture will lack it.')
+        return tag[0]
 
     def _lora(self, name: str) -> str:
         """The name under which the LoRA of a tag is here; its own where it is not."""

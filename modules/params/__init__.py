@@ -31,6 +31,7 @@ from .sections import Frozen, check_job_options, section_of
 from .setting_groups import LimitSettings
 from .settings import Settings, explain
 from .sizes import LARGEST_SIDE, LATENT_PIXELS, OLD_SIDE, HiresSize, hires_size, old_first_pass, scaled_size
+from .tags import TAG_KINDS
 from .upscalers import (
     HIRES_UPSCALERS,
     LATENT_UPSCALERS,
@@ -62,6 +63,7 @@ __all__ = [
     "SCRIPTS",
     "SCRIPTS_IMG2IMG",
     "SD_UPSCALE",
+    "TAG_KINDS",
     "Argument",
     "BadFile",
     "BadRequest",

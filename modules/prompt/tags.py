@@ -10,10 +10,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Literal
 
-TAG_KINDS: Mapping[str, str] = MappingProxyType(
-    {"lora": "lora", "lyco": "lora", "be-lora": "lora", "hypernet": "hypernet"}
-)
-"""The kinds that are known, as written -> what they mean."""
+from modules.params import TAG_KINDS
 
 
 @dataclass(frozen=True, slots=True)

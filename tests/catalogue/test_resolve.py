@@ -35,6 +35,14 @@ def test_a_lora_that_is_here_under_another_name_is_found_by_its_hash(catalogue: 
     assert not found.notices
 
 
+@pytest.mark.parametrize("kind", ["lora", "lyco", "be-lora"])
+def test_a_lora_is_found_whatever_its_kind_is_called(catalogue: Catalogue, ink: Path, kind: str) -> None:
+    # I018, P050
+    digits = digest_of(ink, "addnet")[:12]
+    found = pasted(catalogue, f"<{kind}:other:0.7>", f'Lora hashes: "other: {digits}"')
+    assert (found.fields["prompt"], found.notices) == (f"<{kind}:my ink:0.7>", ())
+
+
 def test_a_whole_files_hash_names_a_lora_too(catalogue: Catalogue, ink: Path) -> None:
     # I018: as Civitai and ComfyUI's nodes write it
     digits = hashlib.sha256(ink.read_bytes()).hexdigest()[:10]
@@ -73,8 +81,8 @@ def test_missing_networks_are_told_with_their_hash(catalogue: Catalogue) -> None
         'Lora hashes: "ink: 0123456789ab", TI hashes: "word: fedcba987654"',
     )
     assert [notice.split(" is not here")[0] for notice in found.notices] == [
-        'The hypernetwork "night"',
         'The LoRA "ink" (hash 0123456789ab)',
+        'The hypernetwork "night"',
         'The embedding "word" (hash fedcba987654)',
     ]
 
