@@ -49,9 +49,9 @@ class Break:
 def parse_attention(text: str, mode: Emphasis = "Original") -> tuple[Segment | Break, ...]:
     """The segments of `text` in order, at least one; neighbours of equal weight are joined (P010-P021).
 
-    `(cat:x3.2)` is three cats, the last at 1.2 (P020). Weights multiply from the inside out, so that floats equal
-    A1111's to the last bit. Mode "None" takes every character literally, BREAK too; "Ignore" reads the syntax and
-    drops the weights. Every string is legal.
+    `(cat:x3.2)` is three cats, the last at 1.2, as in reForge; A1111 has the words "cat:x3.2" (P020). Weights multiply
+    from the inside out, so that floats equal A1111's to the last bit. Mode "None" takes every character literally,
+    BREAK too; "Ignore" reads the syntax and drops the weights. Every string is legal.
     """
     if mode == "None":
         return (Segment(text, 1.0),)

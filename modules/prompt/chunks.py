@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from .words import EmbeddingWords, embedding_words
 ROOM = 75
 SIZE = ROOM + 2
 
-# Stands where an embedding's vectors go; the encoder's own vector for it is never used.
+# Stands where an embedding's vectors go. The encoder's own vector for it, that of "!", is used only where a phrase
+# moved to the next chunk and its embeddings did not.
 PLACEHOLDER = 0
 
 
@@ -57,7 +58,8 @@ def chunk(
 
     `embeddings` are words, or name -> number of vectors. An embedding stays whole: where its vectors do not fit, the
     next chunk begins. `backtrack` moves what comes after the last comma to the next chunk when a chunk is full and
-    that comma is at most so many tokens back; 0 never does (P082). Embeddings move along, which A1111 forgets.
+    that comma is at most so many tokens back; 0 never does (P082). As in A1111, whose pictures show it, an embedding in
+    what moves leaves its vectors behind, on the full chunk's padding, and the next chunk has the placeholder as a word.
     """
     words = embeddings if isinstance(embeddings, EmbeddingWords) else embedding_words(embeddings or {}, tokenizer)
     encode = cache(tokenizer.encode)
@@ -84,7 +86,7 @@ class _Cutter:
     def __init__(self, backtrack: int) -> None:
         self._backtrack = backtrack
         self._chunks: list[Chunk] = []
-        self._start([], [], [])
+        self._start([], [])
 
     def add_token(self, token: int, weight: float) -> None:
         if token == COMMA:
@@ -110,7 +112,7 @@ class _Cutter:
         tokens = (BOS, *self._tokens, *(EOS,) * (padding + 1))
         weights = (1.0, *self._weights, *(1.0,) * (padding + 1))
         self._chunks.append(Chunk(tokens, weights, tuple(self._slots)))
-        self._start([], [], [])
+        self._start([], [])
 
     def finish(self) -> Chunked:
         used = len(self._tokens)
@@ -119,8 +121,9 @@ class _Cutter:
             self.cut()
         return Chunked(tuple(self._chunks), ROOM * done + used)
 
-    def _start(self, tokens: list[int], weights: list[float], slots: list[EmbeddingSlot]) -> None:
-        self._tokens, self._weights, self._slots = tokens, weights, slots
+    def _start(self, tokens: list[int], weights: list[float]) -> None:
+        self._tokens, self._weights = tokens, weights
+        self._slots: list[EmbeddingSlot] = []
         self._last_comma: int | None = None
 
     def _keep_phrase_together(self) -> None:
@@ -130,8 +133,6 @@ class _Cutter:
             return
         at = comma + 1
         tokens, weights = self._tokens[at:], self._weights[at:]
-        slots = [replace(slot, offset=slot.offset - at) for slot in self._slots if slot.offset >= at]
         self._tokens, self._weights = self._tokens[:at], self._weights[:at]
-        self._slots = [slot for slot in self._slots if slot.offset < at]
         self.cut()
-        self._start(tokens, weights, slots)
+        self._start(tokens, weights)

@@ -69,13 +69,17 @@ def test_break_in_a_weighted_group_ends_the_chunk_and_keeps_the_weight():
     assert first.weights[1] == second.weights[1] == 1.2
 
 
-def test_an_embedding_moves_along_with_its_phrase_behind_a_comma():
-    # The ancestor leaves its vectors in the full chunk, on padding, and encodes "!" in the next one.
-    phrase = "cat " * 70 + ", tipt3 x dog"
+def test_an_embedding_stays_behind_where_its_phrase_moves_to_the_next_chunk():
+    # P082: as A1111 has it; its vectors lie on padding, and the "!" of a longer word, token 0, is encoded where they would have been
+    phrase = "cat " * 70 + ", (tipt3:1.5) x dog"
     first, second = chunk(parse_attention(phrase), TOKENIZER, {"tipt3": 3}).chunks
-    assert first.embeddings == ()
     assert first.tokens[71] == 267 and set(first.tokens[72:]) == {EOS}
-    assert second.embeddings == (EmbeddingSlot(0, "tipt3", 3),)
+    assert first.weights[72:] == (1.0,) * 5
+    assert first.embeddings == (EmbeddingSlot(71, "tipt3", 3),)
+    x, dog = TOKENIZER.encode("x dog")
+    assert second.tokens[1:6] == (0, 0, 0, x, dog)
+    assert second.weights[1:5] == (1.5, 1.5, 1.5, 1.0)
+    assert second.embeddings == ()
 
 
 @given(texts, st.integers(0, 74))
