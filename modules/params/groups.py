@@ -181,13 +181,13 @@ class Starting(Group):
     )
     resize_mode: int = param(0, "Resize mode", ge=0, le=len(RESIZE_MODES) - 1, names=RESIZE_MODES)
     image_cfg_scale: float | None = param(
-        None,
+        1.5,
         "Image CFG Scale",
         infotext="Image CFG scale",
         ge=0,
         le=1_000,
         ui=(0, 3, 0.05),
-        help="for instruct-pix2pix models; empty: 1.5",
+        help="for instruct-pix2pix models; empty: the prompt alone guides them",
     )
     initial_noise_multiplier: float | None = param(
         None, "Noise multiplier for img2img", ge=0, le=100, help="empty: as the settings say"

@@ -31,7 +31,6 @@ AUTOMATIC: Final = "Automatic"
 OPEN_VAES = ("", AUTOMATIC, "auto")
 """What the setting of the VAE is where it leaves the choice open; the last of them in files of early versions."""
 NONE = "None"
-DEFAULT_IMAGE_CFG = 1.5
 
 
 def choose_checkpoint(request: AnyRequest, name: str, catalogue: Catalogue, tell: Tell) -> Entry:
@@ -210,7 +209,7 @@ def choose_start(request: Img2ImgRequest, settings: Settings) -> Start:
         background=settings.img2img_background_color,
         noise_multiplier=_first(request.initial_noise_multiplier, settings.initial_noise_multiplier),
         matches_colours=settings.img2img_color_correction,
-        image_cfg_scale=_first(request.image_cfg_scale, DEFAULT_IMAGE_CFG),
+        image_cfg_scale=request.image_cfg_scale,
         inpaint=_inpaint(request, settings) if request.mask and not is_tiled(request) else None,
     )
 

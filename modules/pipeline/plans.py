@@ -179,8 +179,8 @@ class Start:
     noise_multiplier: float
     matches_colours: bool
     """Give the result the colours of the picture."""
-    image_cfg_scale: float
-    """How closely an instruct-pix2pix model keeps to the picture."""
+    image_cfg_scale: float | None
+    """How closely an instruct-pix2pix model keeps to the picture; None guides it by the prompt alone, and so does 1."""
     inpaint: Inpaint | None
 
 

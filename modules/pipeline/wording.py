@@ -45,7 +45,7 @@ class Teller:
     styles: Mapping[str, Styled]
     cfg_scale: float
     image_cfg_scale: float | None
-    """How closely an instruct-pix2pix model keeps to the picture; None where it starts from none."""
+    """How closely an instruct-pix2pix model keeps to the picture; None where nothing but the prompt guides it."""
     timeline: Timeline
     tell: Tell
 

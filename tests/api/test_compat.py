@@ -473,6 +473,17 @@ def test_every_field_of_a1111_at_its_default_is_as_none_at_all() -> None:  # A00
     assert again.request == redrawn(**size, **off, mask_blur_x=4, mask_blur_y=4).request
 
 
+def test_a_picture_guides_instruct_pix2pix_only_where_the_payload_says_how_closely() -> None:  # A003
+    def scale(**fields: Any) -> float | None:
+        request = redrawn(**fields).request
+        assert isinstance(request, Img2ImgRequest)
+        return request.image_cfg_scale
+
+    assert (scale(), scale(image_cfg_scale=None), scale(image_cfg_scale=1.5)) == (None, None, 1.5)
+    text = "a\nSteps: 20, Sampler: Euler, CFG scale: 7, Image CFG scale: 1.2"
+    assert (scale(infotext=text), scale(infotext=text, image_cfg_scale=2.0)) == (1.2, 2.0)
+
+
 def test_every_field_of_a1111_is_known() -> None:  # A002, A003
     assert Txt2ImgPayload.model_fields.keys() == BOTH_DEFAULTS.keys() | HIRES_DEFAULTS.keys()
     assert Img2ImgPayload.model_fields.keys() == BOTH_DEFAULTS.keys() | START_DEFAULTS.keys()

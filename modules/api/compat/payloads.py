@@ -121,11 +121,16 @@ INNER_FIELDS = frozenset({"task", *(name for name in Img2ImgRequest.model_fields
 
 # Where the old API differs from the page, and from /tagbrush/v1.
 OLD_DEFAULTS: Mapping[str, Any] = {"steps": 50, "sampler_name": "Euler", "denoising_strength": 0.75}
-OLD_INPAINTING: Mapping[str, Any] = {"inpainting_fill": 0, "inpaint_full_res": 1, "inpaint_full_res_padding": 0}
+OLD_STARTING: Mapping[str, Any] = {
+    "inpainting_fill": 0,
+    "inpaint_full_res": 1,
+    "inpaint_full_res_padding": 0,
+    "image_cfg_scale": None,
+}
 
 Txt2ImgPayload = loose_fields("Txt2ImgPayload", Txt2ImgRequest, OutputQuirks, INNER_FIELDS, **OLD_DEFAULTS)
 Img2ImgPayload = loose_fields(
-    "Img2ImgPayload", Img2ImgRequest, InputQuirks, INNER_FIELDS, **OLD_DEFAULTS, **OLD_INPAINTING
+    "Img2ImgPayload", Img2ImgRequest, InputQuirks, INNER_FIELDS, **OLD_DEFAULTS, **OLD_STARTING
 )
 
 

@@ -110,6 +110,7 @@ def translate(
         check_inputs(make_request({**fields, **more, "init_images": ["-" for _ in texts]}))
         fields["init_images"] = [keep_input(read_picture(text)) for text in texts]
         fields["mask"] = keep_input(read_picture(payload.mask)) if payload.mask else ""
+        fields.setdefault("image_cfg_scale", None)  # which is no default there, but guidance without it
         if "mask_blur" in given:  # there it overrules the two that say it apart
             fields |= {"mask_blur_x": None, "mask_blur_y": None}
     else:
