@@ -70,7 +70,7 @@ def test_break_in_a_weighted_group_ends_the_chunk_and_keeps_the_weight():
 
 
 def test_an_embedding_stays_behind_where_its_phrase_moves_to_the_next_chunk():
-    # P082: as A1111 has it; its vectors lie on padding, and the "!" of a longer word, token 0, is encoded where they would have been
+    # P082: as A1111 has it: its vectors lie on padding, and token 0 is encoded where they would have been
     phrase = "cat " * 70 + ", (tipt3:1.5) x dog"
     first, second = chunk(parse_attention(phrase), TOKENIZER, {"tipt3": 3}).chunks
     assert first.tokens[71] == 267 and set(first.tokens[72:]) == {EOS}
