@@ -120,6 +120,6 @@ def _imported(path: Path) -> Settings:
 
 
 def _tidy(folders: Folders, store: JobStore) -> None:
-    before = time.time() - UNSAVED_KEPT
-    remove_unsaved(folders.outputs, before, {job.id for job in store.active()})
-    remove_uploads(Path(os.environ.get("GRADIO_TEMP_DIR") or uploads_folder(folders)), before)
+    before, uploads = time.time() - UNSAVED_KEPT, uploads_folder(folders)
+    remove_unsaved(folders.outputs, before, {uploads.name, *(job.id for job in store.active())})
+    remove_uploads(Path(os.environ.get("GRADIO_TEMP_DIR") or uploads), before)

@@ -1,7 +1,7 @@
 """The durable queue of jobs, what is told about them, and the supervisor of the process that does them."""
 
 from .bus import EventBus, Listener
-from .facade import Jobs, WorkerLink, remove_unsaved
+from .facade import Jobs, WorkerLink
 from .health import Patience
 from .ledger import SavedFiles
 from .process import WorkerProcess
@@ -20,6 +20,7 @@ from .schema import (
 )
 from .store import JobStore
 from .supervisor import Supervisor
+from .unsaved import remove_unsaved
 from .worker import Exit, Receive, Spawn, Worker
 
 __all__ = [

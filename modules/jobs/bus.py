@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from enum import IntEnum
 from itertools import takewhile
+from typing import Protocol
 
 from .schema import PASSING_KINDS, Event
 
@@ -23,14 +24,17 @@ REMEMBERED = 250
 PAUSE = 0.1
 """Seconds between two deliveries of passing events to a listener: smooth to the eye, and cheap for many listeners."""
 
-Recall = Callable[[int], tuple[Event, ...]]
+
+class Recall(Protocol):
+    """Stored durable events that follow `event_id`, oldest first: some at a time, of one job or of all."""
+
+    def __call__(self, event_id: int, *, job_id: str | None = None) -> tuple[Event, ...]: ...
 
 
 class EventBus:
     """Carries events from any thread to listeners on asyncio loops.
 
-    `recall(id)` returns stored durable events that follow `id`, for listeners that are further behind
-    than the bus remembers.
+    `recall` is asked by listeners that are further behind than the bus remembers, in threads of their own.
     """
 
     def __init__(self, recall: Recall, last_id: int = 0) -> None:
@@ -72,15 +76,21 @@ class EventBus:
         with self._lock:
             return self._lock.wait_for(lambda: self._last_id > event_id, timeout)
 
-    def durable_after(self, event_id: int) -> tuple[Event, ...]:
-        """Durable events that follow `event_id`; more may follow those."""
+    def durable_after(self, event_id: int) -> tuple[Event, ...] | None:
+        """Durable events that follow `event_id`; None where that is longer ago than the bus remembers."""
         with self._lock:
             if event_id >= self._last_id:
                 return ()
             if self._recent and (self._recent[0].id or 0) <= event_id + 1:
                 newest_first = takewhile(lambda event: (event.id or 0) > event_id, reversed(self._recent))
                 return tuple(newest_first)[::-1]
-        return self._recall(event_id)
+        return None
+
+    def recalled_after(self, event_id: int, job_id: str | None) -> tuple[tuple[Event, ...], int]:
+        """Stored events that follow `event_id`, and the id of the event to go on after; takes its time."""
+        last_id = self.last_id
+        events = self._recall(event_id, job_id=job_id)
+        return events, (events[-1].id if events else None) or last_id
 
     def _forget(self, listener: Listener) -> None:
         with self._lock:
@@ -128,7 +138,7 @@ class Listener:
                     await self._awake.wait()
             except TimeoutError:
                 return ()
-            events = self._take()
+            events = await self._take()
             if events:
                 return events
 
@@ -137,18 +147,24 @@ class Listener:
             for event in await self.get():
                 yield event
 
-    def _take(self) -> tuple[Event, ...]:
+    async def _take(self) -> tuple[Event, ...]:
         self._awake.clear()
         with self._lock:
             self._call = _Call.NONE
             cursor = self._cursor
         durable = self._bus.durable_after(cursor)
-        if durable:
-            with self._lock:
-                self._cursor = max(self._cursor, durable[-1].id or 0)
+        if durable is None:
+            # The store's lock and its file may be slow: the loop serves everybody else meanwhile.
+            durable, cursor = await asyncio.to_thread(self._bus.recalled_after, cursor, self._job_id)
+        elif durable:
+            cursor = durable[-1].id or 0
+        with self._lock:
+            has_moved = cursor > self._cursor
+            self._cursor = max(self._cursor, cursor)
+        if has_moved:
             self._awake.set()
         passing = self._take_passing(at_once=bool(durable))
-        over = {event.job_id for event in durable if event.kind == "job" and event.data.get("finished")}
+        over = {event.job_id for event in durable if _is_end(event)}
         return tuple(
             event
             for event in (*durable, *passing.values())
@@ -182,6 +198,10 @@ class Listener:
                 key = (event.kind, event.job_id or str(event.data.get("kind")))
                 self._passing.pop(key, None)
                 self._passing[key] = event
+            elif _is_end(event):
+                # A listener that takes nothing any more would else keep something of every job that was ever made.
+                for kind in ("progress", "preview"):
+                    self._passing.pop((kind, event.job_id), None)
             if call <= self._call:
                 return
             self._call = call
@@ -200,3 +220,7 @@ class Listener:
             self._loop.call_later(rest, self._awake.set)
         else:
             self._awake.set()
+
+
+def _is_end(event: Event) -> bool:
+    return event.kind == "job" and bool(event.data.get("finished"))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-import shutil
 import threading
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 from modules.params import (
@@ -185,6 +182,10 @@ class Jobs:
             if job.state.is_final or not self._bus.wait_after(seen, remaining):
                 return job
 
+    def remembers(self, after: int) -> bool:
+        """Whether everything that followed durable event `after` can still be told."""
+        return self._store.first_event_id() - 1 <= after <= self._bus.last_id
+
     def listen(self, after: int | None = None, job_id: str | None = None) -> Listener:
         """A listener for events after durable event `after`, of one job or all; call it on the loop that reads it."""
         return self._bus.listen(after, job_id)
@@ -286,15 +287,3 @@ def _same(earlier: Job, request: Txt2ImgRequest | Img2ImgRequest) -> Job:
             f'Idempotency key "{earlier.key}" was used for another request. Use a new key, or send the same request.'
         )
     return earlier
-
-
-def remove_unsaved(outputs: Path, before: float, needed: Collection[str] = ()) -> None:
-    """Remove the pictures of jobs that asked not to be saved, when their folder was last written `before`.
-
-    The folders of the jobs `needed` stay: they have pictures that nobody could fetch yet.
-    """
-    unsaved = outputs / "unsaved"
-    with suppress(OSError):  # what cannot be removed now is tried again an hour later
-        for folder in unsaved.iterdir():
-            if folder.name not in needed and folder.is_dir() and folder.stat().st_mtime < before:
-                shutil.rmtree(folder, ignore_errors=True)

@@ -26,6 +26,16 @@ from .schema import ErrorKind, Event, Job, JobState, Picture, QueueBlocked, Unkn
 
 KEPT_EVENTS = 10_000
 
+LARGEST_INPUTS = 2 * 2**30
+"""Bytes that the inputs may have together."""
+
+SURE_INPUTS = 3600.0
+"""Seconds for which each of them stays, however many there are."""
+
+_FORGOTTEN_AT_ONCE = 2
+_PAGES_AT_ONCE = 512
+"""How much of the upkeep is done while everybody else waits."""
+
 PASSING = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -34,7 +44,7 @@ PASSING = frozenset(
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
     }
 )
 """SQLite's codes of what may be over in a while, without those of its extended codes."""
@@ -117,7 +127,9 @@ class JobStore:
         """Jobs of any state, the newest first."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT * FROM jobs ORDER BY created DESC, rowid DESC LIMIT ? OFFSET ?", (limit, offset)
+                # No job is ever removed, so that rows are numbered in the order of their making.
+                "SELECT * FROM jobs ORDER BY rowid DESC LIMIT ? OFFSET ?",
+                (limit, offset),
             ).fetchall()
             return tuple(self._job(row) for row in rows)
 
@@ -250,12 +262,19 @@ class JobStore:
 
     # Events
 
-    def events_after(self, event_id: int, limit: int = 500) -> tuple[Event, ...]:
-        """The stored events that follow `event_id`, oldest first."""
+    def events_after(self, event_id: int, *, job_id: str | None = None, limit: int = 500) -> tuple[Event, ...]:
+        """The stored events that follow `event_id`, of one job or of all, oldest first."""
+        of_job = "" if job_id is None else "job_id = :job_id AND "
+        query = f"SELECT * FROM events WHERE {of_job}id > :event_id ORDER BY id LIMIT :limit"
         with self._lock:
-            query = "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?"
-            rows = self._db.execute(query, (event_id, limit)).fetchall()
+            rows = self._db.execute(query, {"job_id": job_id, "event_id": event_id, "limit": limit}).fetchall()
         return tuple(map(tables.event, rows))
+
+    def first_event_id(self) -> int:
+        """The id of the oldest event that is still stored; that of the next one where there is none."""
+        with self._lock:
+            oldest = self._db.execute("SELECT MIN(id) FROM events").fetchone()[0]
+            return self.last_event_id() + 1 if oldest is None else oldest
 
     def last_event_id(self) -> int:
         """The id of the newest event, 0 when nothing has happened yet."""
@@ -339,14 +358,46 @@ class JobStore:
         query = "SELECT 1 FROM jobs WHERE id = ? AND wanted IS NOT NULL"
         return self._db.execute(query, (job_id,)).fetchone() is not None
 
-    def prune(self, *, unused_inputs_before: float) -> None:
-        """Forget the oldest events, and inputs unused since a moment that no waiting job needs."""
+    def prune(self, *, unused_inputs_before: float) -> bool:
+        """Do some of the upkeep, and tell whether there may be more; everybody else waits only for a moment.
+
+        The oldest events are forgotten, and inputs unused since a moment that no waiting job needs. Of the other inputs
+        go the oldest until they are at most LARGEST_INPUTS bytes, though none of the last hour. The file gets smaller.
+        """
+        # First of all: SQLite looks for each page in the list of all that are free, so that should be a short one.
+        if self._shrink():
+            return True
         with self._transaction():
-            needed = {name for job in self.active() for name in named_inputs(job.request)}
             self._db.execute("DELETE FROM events WHERE id <= ?", (self.last_event_id() - KEPT_EVENTS,))
-            old = self._db.execute("SELECT id FROM inputs WHERE used < ?", (unused_inputs_before,)).fetchall()
-            unused = [(row["id"],) for row in old if row["id"] not in needed]
-            self._db.executemany("DELETE FROM inputs WHERE id = ?", unused)
+            over = self._inputs_to_forget(unused_inputs_before)
+            self._db.executemany("DELETE FROM inputs WHERE id = ?", over[-_FORGOTTEN_AT_ONCE:])
+        is_more = bool(over) or self._shrink()
+        with self._lock, _said_if_blocked():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return is_more
+
+    def _inputs_to_forget(self, unused_before: float) -> list[tuple[str]]:
+        """The ids of inputs, the oldest last."""
+        needed = {name for job in self.active() for name in named_inputs(job.request)}
+        sure, room = self._clock() - SURE_INPUTS, LARGEST_INPUTS
+        over: list[tuple[str]] = []
+        for row in self._db.execute("SELECT id, used, length(data) AS size FROM inputs ORDER BY used DESC"):
+            room -= row["size"]
+            is_over = row["used"] < unused_before or (room < 0 and row["used"] < sure)
+            if is_over and row["id"] not in needed:
+                over.append((row["id"],))
+        return over
+
+    def _shrink(self) -> bool:
+        """Give the disk back some of what the file does not use any more, and tell whether there is more."""
+        with self._lock, _said_if_blocked():
+            before = self._free_pages()
+            # SQLite stops after each page, and of a statement without results `execute` would take only the first.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+            return 0 < self._free_pages() < before
+
+    def _free_pages(self) -> int:
+        return self._db.execute("PRAGMA freelist_count").fetchone()[0]
 
     # Inside
 
@@ -354,20 +405,17 @@ class JobStore:
     def _transaction(self, then: Callable[[], None] = lambda: None) -> Iterator[list[Event]]:
         """A transaction; the events put into the yielded list are announced once it is on disk.
 
-        Raises QueueBlocked, with nothing changed, where the file is locked or its disk full.
+        Raises QueueBlocked, with nothing changed, where the file is locked, or its disk or the memory full.
         """
         with self._lock:
             if self._db.in_transaction:
                 raise AssertionError("a store method that changes something called another one")
             events: list[Event] = []
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield events
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF in PASSING:
-                    raise QueueBlocked(f"The queue file cannot be written: {error}. Is the disk full?") from error
-                raise
+                with _said_if_blocked():
+                    self._db.execute("BEGIN IMMEDIATE")
+                    yield events
+                    self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -402,3 +450,16 @@ class JobStore:
             return place
         query = "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND rank <= ?"
         return self._db.execute(query, (row["rank"],)).fetchone()[0]
+
+
+@contextmanager
+def _said_if_blocked() -> Iterator[None]:
+    """Within it, what of SQLite's errors may be over in a while becomes QueueBlocked."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in PASSING:
+            raise QueueBlocked(f"The queue file cannot be written: {error}. Is the disk full?") from error
+        raise
+    except MemoryError as error:  # Python's name for SQLITE_NOMEM
+        raise QueueBlocked("The queue file cannot be written: there is too little memory.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from modules.params import BadFile, Group, Img2ImgRequest, Settings, Txt2ImgRequ
 
 from .schema import Event, Job, JobState, Picture
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -37,6 +38,7 @@ CREATE TABLE jobs (
     wanted      TEXT
 );
 CREATE INDEX jobs_by_state ON jobs (state, rank);
+CREATE INDEX jobs_by_rank ON jobs (rank);
 CREATE TABLE pictures (
     job_id      TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     number      INTEGER NOT NULL,
@@ -57,6 +59,7 @@ CREATE TABLE events (
     data        TEXT NOT NULL,
     created     REAL NOT NULL
 );
+CREATE INDEX events_by_job ON events (job_id);
 CREATE TABLE inputs (
     id          TEXT PRIMARY KEY,
     data        BLOB NOT NULL,
@@ -72,6 +75,7 @@ _UPGRADES: Mapping[int, str] = {
     1: "ALTER TABLE pictures ADD COLUMN kind TEXT NOT NULL DEFAULT 'picture';",
     2: "ALTER TABLE jobs ADD COLUMN error_kind TEXT; ALTER TABLE jobs ADD COLUMN resumed REAL;",
     3: "ALTER TABLE jobs ADD COLUMN wanted TEXT;",
+    4: "CREATE INDEX jobs_by_rank ON jobs (rank); CREATE INDEX events_by_job ON events (job_id);",
 }
 """What makes a file of the version into one of the next."""
 
@@ -113,6 +117,8 @@ def _make(folder: Path) -> None:
 
 def _prepare(db: sqlite3.Connection, path: Path | None) -> None:
     db.row_factory = sqlite3.Row
+    # Before anything is written: a file that has pages can be given it by VACUUM alone.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
@@ -127,6 +133,8 @@ def _prepare(db: sqlite3.Connection, path: Path | None) -> None:
     elif version < SCHEMA_VERSION:
         upgrade = " ".join(_UPGRADES[old] for old in range(version, SCHEMA_VERSION))
         db.executescript(f"BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        with suppress(sqlite3.OperationalError):  # for want of space: then the file stays one that never shrinks
+            db.execute("VACUUM")
 
 
 def job(row: sqlite3.Row, position: int | None, pictures: Sequence[sqlite3.Row]) -> Job:

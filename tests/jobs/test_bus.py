@@ -30,9 +30,10 @@ class Archive:
         self.recalled = 0
         self.bus = EventBus(self.recall)
 
-    def recall(self, after: int) -> tuple[Event, ...]:
+    def recall(self, event_id: int, *, job_id: str | None = None) -> tuple[Event, ...]:
         self.recalled += 1
-        return tuple(event for event in self.events if (event.id or 0) > after)[:500]
+        wanted = (event for event in self.events if job_id is None or event.job_id == job_id)
+        return tuple(event for event in wanted if (event.id or 0) > event_id)[:500]
 
     def publish(self, *events: Event) -> None:
         for event in events:
@@ -92,6 +93,52 @@ def test_progress_of_a_job_that_is_over_is_not_heard_after_its_end() -> None:
             assert [(event.kind, event.job_id) for event in await drain(listener)] == [("job", "a"), ("progress", "b")]
 
     asyncio.run(story())
+
+
+def test_who_takes_nothing_any_more_keeps_nothing_of_the_jobs_that_are_over() -> None:
+    async def story() -> None:
+        archive = Archive()
+        with archive.bus.listen() as listener:
+            for number in range(1, 1001):
+                job = str(number)
+                archive.publish(passing("progress", job), passing("preview", job))
+                archive.publish(durable(number, job, kind="job", finished=None if number == 1000 else 1.0))
+            assert list(listener._passing) == [("progress", "1000"), ("preview", "1000")]
+
+    asyncio.run(story())
+
+
+def test_nobody_waits_while_someone_far_behind_is_told_from_the_store() -> None:
+    reached, may_go_on = threading.Event(), threading.Event()
+
+    def recall(event_id: int, *, job_id: str | None = None) -> tuple[Event, ...]:
+        reached.set()
+        assert may_go_on.wait(30), "the loop stood still"
+        return (durable(event_id + 1), durable(event_id + 2))
+
+    async def story() -> None:
+        with EventBus(recall, last_id=5).listen(after=3) as listener:
+            heard = asyncio.ensure_future(listener.get())
+            assert await asyncio.to_thread(reached.wait, 30)
+            may_go_on.set()
+            assert [event.id for event in await heard] == [4, 5]
+
+    asyncio.run(story())
+
+
+def test_who_comes_back_to_one_job_is_told_without_a_look_at_the_others() -> None:
+    async def story() -> Archive:
+        archive = Archive()
+        archive.publish(*(durable(number, "another") for number in range(1, 5000)), durable(5000, "mine"))
+        with archive.bus.listen(after=0, job_id="mine") as listener:
+            assert [event.id for event in await drain(listener)] == [5000]
+        with archive.bus.listen(after=0, job_id="nobody's") as listener:
+            assert await drain(listener) == []
+            archive.publish(durable(5001, "nobody's"))
+            assert [event.id for event in await drain(listener)] == [5001]
+        return archive
+
+    assert asyncio.run(story()).recalled == 2
 
 
 def test_a_listener_to_one_job_hears_of_no_other() -> None:

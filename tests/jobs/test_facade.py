@@ -129,6 +129,22 @@ def test_pictures_nobody_wanted_saved_go_after_their_time(tmp_path: Path) -> Non
     remove_unsaved(tmp_path / "nowhere", time.time())
 
 
+def test_too_many_pictures_nobody_wanted_saved_go_oldest_first_but_none_of_the_last_hour(tmp_path: Path) -> None:
+    now = time.time()
+    ages = {"just now": 60, "an hour ago": 3500, "two hours ago": 7200, "needed": 10_000, "three hours ago": 10_800}
+    for name, age in ages.items():
+        folder = tmp_path / "unsaved" / name
+        folder.mkdir(parents=True)
+        (folder / "00000-1.png").write_bytes(b"x" * 100)
+        os.utime(folder, (now - age, now - age))
+    remove_unsaved(tmp_path, now - 86_400, {"needed"}, most=500)
+    assert len(list((tmp_path / "unsaved").iterdir())) == 5
+    remove_unsaved(tmp_path, now - 86_400, {"needed"}, most=300)
+    assert {folder.name for folder in (tmp_path / "unsaved").iterdir()} == ages.keys() - {"three hours ago"}
+    remove_unsaved(tmp_path, now - 86_400, {"needed"}, most=0)
+    assert {folder.name for folder in (tmp_path / "unsaved").iterdir()} == {"just now", "an hour ago", "needed"}
+
+
 def test_changes_of_files_are_told_kind_by_kind(make_bench: MakeBench) -> None:
     async def story() -> None:
         jobs = make_bench(start=False).jobs

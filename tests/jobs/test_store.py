@@ -257,6 +257,104 @@ def test_the_same_bytes_are_stored_once_and_go_when_no_job_needs_them(tmp_path: 
     assert not store.has_input(used)
 
 
+def test_too_many_inputs_go_oldest_first_but_none_that_is_needed_or_came_just_now(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modules.jobs.store.LARGEST_INPUTS", 250)
+    now = [10_000.0]
+    store._clock = lambda: now[0]
+    names = []
+    for letter in b"abcdefgh":
+        names.append(store.add_input(bytes([letter]) * 100))
+        now[0] += 1000
+    store.add(Img2ImgRequest(init_images=(names[1],)), Settings())
+    while store.prune(unused_inputs_before=0):
+        pass
+    # f, g and h came within the hour, and are too much by themselves; b is needed.
+    assert "".join(letter for letter, name in zip("abcdefgh", names, strict=True) if store.has_input(name)) == "bfgh"
+
+
+def test_many_inputs_go_some_at_a_time(store: JobStore) -> None:
+    names = [store.add_input(b"%d" % number) for number in range(10)]
+    assert store.prune(unused_inputs_before=float("inf"))
+    assert 0 < sum(map(store.has_input, names)) < 10
+    while store.prune(unused_inputs_before=float("inf")):
+        pass
+    assert not any(map(store.has_input, names))
+
+
+def test_what_is_forgotten_makes_the_file_smaller(store: JobStore, tmp_path: Path) -> None:
+    def size() -> int:
+        return sum(path.stat().st_size for path in (tmp_path / "data").iterdir())
+
+    add(store)
+    before = size()
+    for letter in b"abcdefgh":
+        store.add_input(bytes([letter]) * 2_000_000)
+    kept = add(store)
+    assert size() > 16_000_000
+    while store.prune(unused_inputs_before=float("inf")):
+        pass
+    assert size() < before + 200_000
+    assert store.get(kept.id) == kept
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_BUSY, None])
+def test_what_may_be_over_in_a_while_is_told_as_such(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, code: int | None
+) -> None:
+    error: Exception = MemoryError()  # so Python calls SQLITE_NOMEM
+    if code is not None:
+        error = sqlite3.OperationalError("locking protocol")
+        error.sqlite_errorcode = code
+
+    class Broken:
+        in_transaction = False
+
+        def execute(self, query: str) -> None:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_db", Broken())
+        with pytest.raises(QueueBlocked, match="cannot be written"):
+            store.add_input(b"x")
+    assert store.has_input(store.add_input(b"x"))
+
+
+def test_jobs_are_listed_by_their_making_though_the_clock_was_put_back(store: JobStore) -> None:
+    jobs = []
+    for now in (3000.0, 1000.0, 2000.0):
+        store._clock = lambda now=now: now
+        jobs.append(add(store).id)
+    assert [job.id for job in store.recent()] == jobs[::-1]
+
+
+def test_the_events_of_one_job_are_told_by_themselves(store: JobStore) -> None:
+    jobs = [add(store) for _ in range(3)]
+    store.stop(jobs[1].id)
+    assert [event.id for event in store.events_after(0, job_id=jobs[1].id)] == [2, 4]
+    assert [event.id for event in store.events_after(2, job_id=jobs[1].id)] == [4]
+
+
+def test_a_long_history_slows_down_neither_the_next_job_nor_a_look_at_the_last(store: JobStore) -> None:
+    asked: list[str] = []
+    store._db.set_trace_callback(asked.append)
+    add(store)
+    store.recent()
+    store.events_after(0, job_id="a")
+    store._db.set_trace_callback(None)
+    (making,) = (query for query in asked if query.startswith("INSERT INTO jobs"))
+    (last,) = (query for query in asked if "FROM jobs ORDER BY" in query)
+    (events,) = (query for query in asked if "FROM events" in query)
+    how = {
+        query: " ".join(row["detail"] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}"))
+        for query in (making, last, events)
+    }
+    assert "jobs_by_rank" in how[making]
+    assert "TEMP B-TREE" not in how[last]
+    assert "events_by_job" in how[events]
+
+
 def test_many_threads_share_one_store(store: JobStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         jobs = list(pool.map(lambda _: add(store), range(40)))
@@ -304,6 +402,7 @@ OLDER: Mapping[int, tuple[str, ...]] = {
     1: ("ALTER TABLE pictures DROP COLUMN kind",),
     2: ("ALTER TABLE jobs DROP COLUMN error_kind", "ALTER TABLE jobs DROP COLUMN resumed"),
     3: ("ALTER TABLE jobs DROP COLUMN wanted",),
+    4: ("DROP INDEX jobs_by_rank", "DROP INDEX events_by_job", "PRAGMA auto_vacuum = NONE", "VACUUM"),
 }
 """What makes a file of the next version into one of this."""
 
@@ -322,6 +421,7 @@ def test_a_file_of_an_older_version_is_taken_over(tmp_path: Path, version: int) 
         db.execute(f"PRAGMA user_version = {version}")
     db.close()
     again = JobStore(path)
+    assert again._db.execute("PRAGMA auto_vacuum").fetchone()[0] == 2
     again.add_picture(picture(job, 1, kind="mask"))
     assert [made.kind for made in again.get(job.id).pictures] == ["picture", "mask"]
     assert [found.state for found in again.recover(attempts=2)] == [JobState.QUEUED]
@@ -332,8 +432,10 @@ def test_old_events_are_forgotten_but_ids_go_on(store: JobStore, monkeypatch: py
     monkeypatch.setattr("modules.jobs.store.KEPT_EVENTS", 2)
     for _ in range(5):
         add(store)
+    assert store.first_event_id() == 1
     store.prune(unused_inputs_before=0)
     assert [event.id for event in store.events_after(0)] == [4, 5]
+    assert store.first_event_id() == 4
     store.prune(unused_inputs_before=0)
     assert store.last_event_id() == 5
 
