@@ -12,7 +12,7 @@ from modules.params import named_inputs
 from .health import Patience
 from .ledger import Ledger
 from .messages import Input, Interrupt, Skip
-from .running import Outcome, Running, explain_failure
+from .running import Outcome, Part, Running, explain_failure
 from .schema import Job, JobState, UnknownJob
 from .slot import Slot
 from .worker import Exit
@@ -104,6 +104,7 @@ class Dispatcher:
         if running.wanted is None:
             running.stop(state)
             self._interrupt(running)
+            self._conclude(running)
         elif time.monotonic() - running.asked >= self._patience.to_stop:
             log.warning("A worker did not stop job %s when asked; it is ended by force", job_id)
             for number in running.parts:
@@ -117,6 +118,10 @@ class Dispatcher:
 
     def finish(self, slot: Slot, running: Running, *, was_cut: bool) -> None:
         """The worker is through with its part of the job, and free for something else."""
+        part = running.parts[slot.number]
+        if not was_cut and not running.has_all_of(part):
+            # Unless a batch was skipped, a picture was saved whose record failed.
+            running.note(self._ledger.adopt(running.job.id, running.numbers(part)))
         slot.running = None
         slot.health.finished_a_job()
         running.finish(slot.number, was_cut=was_cut)
@@ -134,21 +139,35 @@ class Dispatcher:
         running, slot.running = slot.running, None
         if running is None:
             return
-        job, part = running.job, running.parts[slot.number]
-        running.note(self._ledger.adopt(job.id, running.numbers(part)))
+        part = running.parts[slot.number]
+        try:
+            running.note(self._ledger.adopt(running.job.id, running.numbers(part)))
+        finally:  # whatever that finds or cannot find, the part is the dead worker's no more
+            self._settle(slot, running, part, exit)
+
+    def _settle(self, slot: Slot, running: Running, part: Part, exit: Exit) -> None:
+        """Take the part from the worker that died, and see to what it still owes."""
+        if not running.is_stopping and running.has_all_of(part):
+            # It died after its last picture, before it could say that it was through.
+            running.finish(slot.number, was_cut=False)
+        else:
+            self._note_failure(running, part, exit)
+            running.give_back(slot.number)
+        if running.parts or not running.waiting:
+            self._conclude(running)
+            return
+        del self._running[running.job.id]
+        self._ledger.lasting(partial(self._store.requeue, running.job.id))
+        self._tell_queue()
+
+    def _note_failure(self, running: Running, part: Part, exit: Exit) -> None:
+        """Say that the part is to be made again, or fail the job if that was tried often enough."""
         if not running.is_stopping and part.share.attempt >= self._patience.attempts:
             running.fail(Outcome(JobState.FAILED, explain_failure(exit, part.share.attempt), "worker"))
             self._interrupt(running)
         elif not running.is_stopping:
             notice = f"The worker process {exit}; the job was started again."
-            self._ledger.lasting(partial(self._store.add_notice, job.id, notice))
-        running.give_back(slot.number)
-        if running.parts or running.is_stopping:
-            self._conclude(running)
-            return
-        del self._running[job.id]
-        self._ledger.lasting(partial(self._store.requeue, job.id))
-        self._tell_queue()
+            self._ledger.lasting(partial(self._store.add_notice, running.job.id, notice))
 
     def fail_waiting(self, reason: str) -> None:
         """There will be no worker for what waits."""

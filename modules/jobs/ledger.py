@@ -50,6 +50,8 @@ class Ledger:
         self.store = store
         self.tell, self._files, self._pause = tell, files, pause
         self._leaving = threading.Event()
+        self.has_given_up = False
+        """Whether a change was left undone since all is to end."""
 
     def leave(self) -> None:
         """All is to end: what cannot be changed now is not waited for."""
@@ -67,6 +69,7 @@ class Ledger:
                     self.tell(str(error))
                 is_blocked = True
                 if self._leaving.wait(self._pause):
+                    self.has_given_up = True
                     raise
             else:
                 if is_blocked:
@@ -78,9 +81,15 @@ class Ledger:
         self.lasting(partial(self.store.add_picture, picture, partial(self._files.recorded, picture)))
 
     def adopt(self, job_id: str, numbers: Collection[int] | None = None) -> set[int]:
-        """The numbers of those pictures that were saved but not told, now recorded; nobody may be making them."""
+        """The numbers of those pictures that were saved but not told, now recorded; nobody may be making them.
+
+        A disk that cannot be read hides the rest, which is made again.
+        """
         adopted = set()
-        for picture in self._files.found(self.store.get(job_id), numbers):
-            self.record(picture)
-            adopted.add(picture.index)
+        try:
+            for picture in self._files.found(self.store.get(job_id), numbers):
+                self.record(picture)
+                adopted.add(picture.index)
+        except OSError as error:
+            log.warning("Unrecorded pictures of job %s cannot be looked for: %s", job_id, error)
         return adopted

@@ -49,9 +49,13 @@ class WorkerProcess:
             # Ctrl+C in the terminal is for the server; it decides what becomes of the job.
             process_group=0 if os.name == "posix" else None,
         )
-        self._printing = self._thread("prints", self._read_prints)
-        self._thread("writer", self._write)
-        self._reader = self._thread("reader", self._read)
+        try:
+            self._printing = self._thread("prints", self._read_prints)
+            self._thread("writer", self._write)
+            self._reader = self._thread("reader", self._read)
+        except RuntimeError as error:
+            self._abandon()
+            raise OSError(f"there is no thread to hear it ({error})") from error
 
     @property
     def pid(self) -> int:
@@ -77,6 +81,13 @@ class WorkerProcess:
         thread = threading.Thread(target=target, name=f"worker-{name}", daemon=True)
         thread.start()
         return thread
+
+    def _abandon(self) -> None:
+        """End a process that nobody will hear."""
+        self._process.kill()
+        self._outbox.put(None)
+        with self._process:  # closes its pipes and waits for its end
+            pass
 
     def _read(self) -> None:
         why_ended = ""

@@ -107,6 +107,10 @@ class Running:
         """The numbers of all that the part is to bring; None where that is whatever the job brings."""
         return None if part.is_whole else self.numbering.with_besides(part.share.pictures)
 
+    def has_all_of(self, part: Part) -> bool:
+        """Whether all that the part is to bring is recorded."""
+        return self.made >= self.numbering.with_besides(part.share.pictures)
+
     def finish(self, worker: int, *, was_cut: bool) -> None:
         """The worker is through with its part; `was_cut` if it left out some of it because it was asked to."""
         self._finished += len(self.parts.pop(worker).share.batches)

@@ -69,7 +69,7 @@ class Slot:
         self.set_status("starting", "The worker process is starting.", device="")
         try:
             self._worker = self._spawn(partial(self._hear, self))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # a system short of threads says the second
             self.died(f"could not be started: {error}")
 
     def died(self, how: str) -> None:

@@ -7,11 +7,13 @@ as an action, so that nothing needs a lock and nobody who posts ever waits.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from modules.params import Settings
@@ -19,9 +21,10 @@ from modules.params import Settings
 from .bus import EventBus
 from .dispatch import Dispatcher
 from .health import Patience
+from .inbox import Action, Inbox
 from .ledger import Ledger, NoFiles, SavedFiles
-from .messages import FullSpeed, Message, Preload, Refresh, Unload
-from .schema import Event, EventKind, JobState, Progress, WorkerStatus
+from .messages import FullSpeed, Message, Preload, Preview, Refresh, StepDone, Unload
+from .schema import Event, EventKind, JobState, Progress, QueueBlocked, WorkerStatus
 from .slot import Slot, end_all, together
 from .store import JobStore
 from .words import Words
@@ -29,7 +32,8 @@ from .worker import Exit, Spawn, Worker
 
 log = logging.getLogger(__name__)
 
-Action = Callable[[], None]
+PRUNING_PAUSE = 0.1
+"""Seconds between two steps of the queue file's upkeep."""
 
 
 class Supervisor:
@@ -50,7 +54,7 @@ class Supervisor:
         self.store, self.bus, self._settings, self._tidy = store, bus, settings, tidy
         self._patience = patience or Patience()
         self._ledger = Ledger(store, files or NoFiles(), self._have_trouble, pause=self._patience.to_write)
-        self._inbox: queue.SimpleQueue[Action] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._thread = threading.Thread(target=self._live, name="supervisor", daemon=True)
         self._slots = tuple(
             Slot(number, spawn, self._receive, self._tell_workers, self._patience)
@@ -58,7 +62,7 @@ class Supervisor:
         )
         self._jobs = Dispatcher(self._slots, self._ledger, self._tell_queue, self._patience)
         self._words = Words(self._jobs, self._ledger, self._publish, self._make_ready, self._despair)
-        self._tidy_at = 0.0
+        self._tidy_at, self._prune_at = 0.0, math.inf
         self._hurried = self._closing = False
         self._trouble = ""
         self._told: Mapping[str, object] = {}
@@ -142,31 +146,44 @@ class Supervisor:
                 self._have_trouble(reason)
 
     def _pause(self) -> float:
-        return max(0.0, min(self._tidy_at, *(slot.restart_at for slot in self._slots)) - time.monotonic())
+        next_at = min(self._tidy_at, self._prune_at, *(slot.restart_at for slot in self._slots))
+        return max(0.0, next_at - time.monotonic())
 
     def _on_time(self) -> None:
         now = time.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + self._patience.between_tidying
-            self.store.prune(unused_inputs_before=time.time() - self._patience.unused_inputs)
             self._tidy()
+            self._prune_at = now
+        if now >= self._prune_at:
+            self._prune_at = math.inf
+            with suppress(QueueBlocked):  # then next time
+                if self.store.prune(unused_inputs_before=time.time() - self._patience.unused_inputs):
+                    self._prune_at = now + PRUNING_PAUSE
         for slot in self._slots:
             if now >= slot.restart_at:
                 self._start(slot)
 
     def _receive(self, slot: Slot, worker: Worker, what: Message | Exit) -> None:
-        self._inbox.put(partial(self._on_word, slot, worker, what))
+        action = partial(self._on_word, slot, worker, what)
+        if isinstance(what, Preview | StepDone):
+            self._inbox.put_latest((slot.number, type(what)), action)
+        else:
+            self._inbox.put(action)
 
     def _on_word(self, slot: Slot, worker: Worker, what: Message | Exit) -> None:
-        if slot.is_of(worker):
+        # Once something could not be recorded, nothing that was said after it may be: the job would end without it.
+        if slot.is_of(worker) and not self._ledger.has_given_up:
             self._words.hear(what, slot)
 
     # From the first start to the last end
 
     def _recover(self) -> None:
-        for job in self.store.running():
-            self._ledger.adopt(job.id)
-        self._ledger.lasting(partial(self.store.recover, attempts=self._patience.attempts))
+        try:
+            for job in self.store.running():
+                self._ledger.adopt(job.id)
+        finally:  # without it, no job found running would ever go on
+            self._ledger.lasting(partial(self.store.recover, attempts=self._patience.attempts))
 
     def _start(self, slot: Slot) -> None:
         slot.start()
@@ -247,6 +264,8 @@ class Supervisor:
 
 def _explain(error: Exception) -> str:
     """What went wrong in the queue, in words."""
+    if isinstance(error, QueueBlocked):
+        return str(error)
     if isinstance(error, sqlite3.Error):
         return f"The queue file cannot be used: {error}. Is the disk full?"
     return f"The queue stumbled and goes on: {type(error).__name__}: {error}. The log tells where."

@@ -120,9 +120,11 @@ class Words:
     def _(self, message: Exit, slot: Slot) -> None:
         last_words = "".join(f"\n{line}" for line in message.printed) or " nothing"
         log.warning("The worker process %s. It printed last:%s", message, last_words)
-        self._jobs.bury(slot, message)
-        slot.died(describe(message))
-        self._has_lost_one()
+        try:
+            self._jobs.bury(slot, message)
+        finally:  # whatever becomes of the job, another worker is started
+            slot.died(describe(message))
+            self._has_lost_one()
         self._jobs.hand_out()
 
 

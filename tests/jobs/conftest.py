@@ -15,7 +15,7 @@ from modules.engine.saved import SavedPictures
 from modules.jobs import EventBus, Job, Jobs, JobStore, Patience, Spawn, Supervisor, WorkerProcess
 from modules.params import Settings, Txt2ImgRequest
 
-from .mortal import folders_of
+from .mortal import folders_of, pictures_in
 from .thread_worker import ThreadWorker
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ class Bench:
     folder: Path
 
     def submit(self, prompt: str, **fields: object) -> Job:
-        return self.jobs.submit(Txt2ImgRequest(prompt=prompt, **fields))
+        return self.jobs.submit(Txt2ImgRequest(prompt=prompt, **{"n_iter": pictures_in(prompt), **fields}))
 
     def done(self, job: Job) -> Job:
         over = self.jobs.wait(job.id, SECONDS)

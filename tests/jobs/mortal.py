@@ -25,6 +25,11 @@ def folders_of(folder: Path) -> Folders:
     return Folders.from_args(shipped=folder)
 
 
+def pictures_in(prompt: str) -> int:
+    """The number of pictures that a fake worker makes of the prompt."""
+    return max(1, sum(word == "picture" or word.startswith("save") for word in prompt.split()))
+
+
 def die(server: int | None = None) -> NoReturn:
     """End this process by SIGKILL, and before it the server's if its id is given."""
     for process in (server, os.getpid()):

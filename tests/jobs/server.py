@@ -17,7 +17,7 @@ from typing import Any
 from modules.engine.saved import SavedPictures
 from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Patience, Picture, Supervisor, WorkerProcess
 from modules.params import Txt2ImgRequest
-from tests.jobs.mortal import die, folders_of
+from tests.jobs.mortal import die, folders_of, pictures_in
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("fake_worker.py")
@@ -61,7 +61,7 @@ def main(folder: str, point: str = "", *prompt: Any) -> None:
     supervisor = Supervisor(store, bus, spawns, files=files, patience=Patience(first_delay=0.01))
     jobs = Jobs(store, bus, supervisor)
     for text in prompt:
-        jobs.submit(Txt2ImgRequest(prompt=text, seed=5, n_iter=int(os.environ.get("BATCHES", "1"))))
+        jobs.submit(Txt2ImgRequest(prompt=text, seed=5, n_iter=int(os.environ.get("BATCHES", pictures_in(text)))))
     jobs.start()
     for job in jobs.active():
         if point == "stopping":

@@ -62,9 +62,15 @@ def test_a_worker_killed_while_it_saves_loses_and_doubles_nothing(bench: Bench, 
 
 
 def test_what_a_worker_killed_at_its_last_attempt_had_saved_is_kept(bench: Bench) -> None:
-    job = bench.done(bench.submit("save:saved die"))
+    job = bench.done(bench.submit("save:saved die", n_iter=2))
     assert (job.state, job.error_kind) == (JobState.FAILED, "worker")
     assert len(job.pictures) == 1
+
+
+def test_a_worker_killed_between_its_last_picture_and_its_last_word_has_done_the_job(bench: Bench) -> None:
+    job = bench.done(bench.submit("save:half-written save:saved"))
+    has_all_pictures_once(job, bench.folder, 2)
+    assert job.attempts == 2
 
 
 def killed_and_started_again(folder: Path, prompt: str, point: str = "") -> Job:

@@ -1,9 +1,11 @@
-"""Whatever goes wrong with what a worker says, its Exit follows."""
+"""Whatever goes wrong with what a worker says, its Exit follows; a process that nobody can hear is ended."""
 
 from __future__ import annotations
 
 import queue
+import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -43,3 +45,30 @@ def test_a_worker_that_speaks_another_language_is_ended(caplog: pytest.LogCaptur
     assert str(end) == "was ended, since it said something that is not a message"
     assert not end.looks_like_out_of_memory
     assert "not a message" in caplog.text
+
+
+@pytest.mark.parametrize("started", range(3))
+def test_a_process_that_cannot_be_heard_for_want_of_threads_is_ended(
+    monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            processes.append(self)
+
+    start, left = threading.Thread.start, iter(range(started))
+
+    def start_some(thread: threading.Thread) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(subprocess, "Popen", Watched)
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    with pytest.raises(OSError, match="can't start new thread"):
+        WorkerProcess([sys.executable, "-c", "import time; time.sleep(600)"], lambda worker, what: None)
+    (process,) = processes
+    assert process.returncode is not None
+    assert process.stdin is not None and process.stdin.closed

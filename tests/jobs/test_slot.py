@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from modules.jobs import WorkerStatus
-from modules.jobs.slot import together
+from modules.jobs import Patience, Receive, Worker, WorkerStatus
+from modules.jobs.slot import Slot, together
 
 BUSY = WorkerStatus(state="busy", device="CPU", job_id="a")
 READY = WorkerStatus(state="ready", device="CPU")
@@ -36,3 +38,15 @@ def test_all_workers_in_one_are_what_the_best_of_them_is(
 def test_trouble_of_the_queue_goes_before_what_workers_say() -> None:
     assert together([STARTING, BUSY], "The disk is full.").message == "The disk is full."
     assert together([STARTING, BUSY]).job_id == "a"
+
+
+@pytest.mark.parametrize("error", [OSError("no such program"), RuntimeError("can't start new thread")])
+def test_a_worker_that_cannot_be_started_is_tried_again(error: Exception) -> None:
+    def spawn(receive: Receive) -> Worker:
+        raise error
+
+    slot = Slot(0, spawn, lambda slot, worker, what: None, lambda: None, Patience())
+    slot.start()
+    assert slot.status.state == "dead"
+    assert str(error) in slot.status.message
+    assert slot.restart_at < math.inf

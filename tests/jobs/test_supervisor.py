@@ -8,11 +8,15 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from modules.jobs import JobState, QueueBlocked
+from modules.engine.saved import SavedPictures
+from modules.jobs import JobState, Picture, QueueBlocked
+from modules.jobs.messages import Preview, StepDone
+from modules.jobs.running import Running
+from modules.jobs.supervisor import _explain
 from modules.params import Img2ImgRequest
 
 from .conftest import Bench, MakeBench
@@ -60,7 +64,7 @@ def test_a_job_whose_worker_dies_goes_on_where_it_was(bench: Bench) -> None:
 
 
 def test_a_job_that_kills_its_worker_twice_fails_with_the_reason_and_the_next_one_runs(bench: Bench) -> None:
-    poison, good = bench.submit("picture die"), bench.submit("picture")
+    poison, good = bench.submit("picture die", n_iter=2), bench.submit("picture")
     failed = bench.done(poison)
     assert failed.state is JobState.FAILED
     assert failed.attempts == 2
@@ -192,7 +196,7 @@ def test_a_worker_killed_while_idle_is_replaced(bench: Bench) -> None:
 
 def test_closing_puts_the_running_job_back_and_the_next_start_finishes_it(make_bench: MakeBench) -> None:
     bench = make_bench(file="queue.db")
-    job = bench.submit("picture die-once wait")
+    job = bench.submit("picture die-once wait", n_iter=2)
     until(lambda: bench.jobs.get(job.id).progress)
     bench.jobs.close()
     again = make_bench(file="queue.db")
@@ -224,6 +228,9 @@ def test_a_fault_in_the_queue_is_told_and_the_queue_goes_on(
         bench.jobs.start()
         until(lambda: "a bolt is loose" in bench.jobs.worker.message)
     assert bench.done(bench.submit("picture")).state is JobState.DONE
+
+
+BLOCKED = "The queue file cannot be written: database is locked. Is the disk full?"
 
 
 class Blocked:
@@ -285,3 +292,113 @@ def test_a_queue_file_that_stays_blocked_does_not_hinder_closing(
     again.jobs.interrupt(job.id)
     assert [picture.index for picture in again.done(job).pictures] == [0]
     assert len(list(bench.folder.rglob("*.png"))) == 1
+
+
+def test_what_was_told_while_all_ends_and_the_file_is_blocked_is_found_on_disk(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench("thread", file="queue.db")
+    file = Blocked(bench, monkeypatch, "database is locked", sqlite3.SQLITE_BUSY)
+    ledger = bench.supervisor._ledger
+    leave = ledger.leave
+
+    def leave_and_open() -> None:
+        leave()
+        file.closed = False
+
+    monkeypatch.setattr(ledger, "leave", leave_and_open)
+    job = bench.submit("wait save")
+    until(lambda: bench.jobs.get(job.id).progress)
+    file.closed = True
+    bench.supervisor.stop_job(job.id, JobState.INTERRUPTED)
+    until(lambda: "locked" in bench.jobs.worker.message)
+    until(lambda: bench.supervisor._inbox._actions.qsize())  # the worker's last word
+    bench.jobs.close()
+    again = make_bench(start=False, file="queue.db").jobs.get(job.id)
+    assert again.state is JobState.INTERRUPTED
+    assert [picture.path.exists() for picture in again.pictures] == [True]
+
+
+def test_a_picture_whose_record_failed_is_recorded_when_its_worker_is_through(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench("thread")
+    add_picture = bench.store.add_picture
+
+    def fail_once(*picture: object) -> None:
+        monkeypatch.setattr(bench.store, "add_picture", add_picture)
+        raise sqlite3.DatabaseError("a passing fault")
+
+    monkeypatch.setattr(bench.store, "add_picture", fail_once)
+    job = bench.done(bench.submit("save save"))
+    assert (job.state, job.attempts) == (JobState.DONE, 1)
+    assert [picture.index for picture in job.pictures] == [0, 1]
+
+
+@pytest.mark.parametrize("error", [PermissionError("the disk is gone"), RuntimeError("a bolt is loose")])
+def test_pictures_that_cannot_be_looked_for_hinder_no_worker_and_no_job(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*job: object) -> Iterable[Picture]:
+        raise error
+
+    monkeypatch.setattr(SavedPictures, "found", broken)
+    bench = make_bench(start=False)
+    found_running = bench.submit("picture")
+    bench.store.start_next()
+    bench.jobs.start()
+    killed = bench.submit("picture die-once picture")
+    assert bench.done(found_running).state is JobState.DONE
+    assert bench.done(killed).state is JobState.DONE
+    assert bench.done(killed).attempts == 2
+
+
+def test_a_job_in_hand_that_nobody_works_on_can_be_stopped(make_bench: MakeBench) -> None:
+    bench = make_bench(start=False)
+    bench.submit("picture")
+    job = bench.store.start_next()
+    assert job is not None
+    bench.supervisor._jobs._running[job.id] = Running.of(job)
+    bench.jobs.cancel(job.id)
+    bench.supervisor._jobs.stop(job.id, JobState.CANCELLED)
+    assert bench.jobs.get(job.id).state is JobState.CANCELLED
+    assert bench.supervisor._jobs.running(job.id) is None
+
+
+def test_what_passes_does_not_pile_up_while_the_queue_waits(make_bench: MakeBench) -> None:
+    supervisor = make_bench(start=False).supervisor
+    (slot,) = supervisor._slots
+    worker = object()
+    for step in range(1000):
+        done = StepDone(job_id="a", batch=0, batches=1, step=step, steps=1000, images_done=0, images=1)
+        for word in (done, Preview(job_id="a", data=b"jpeg")):
+            supervisor._receive(slot, worker, word)  # type: ignore[arg-type]
+    assert supervisor._inbox._actions.qsize() == 2
+
+
+def test_a_blocked_queue_file_hinders_no_tidying_and_is_no_stumble(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blocked(**when: float) -> bool:
+        raise QueueBlocked(BLOCKED)
+
+    tidied: list[bool] = []
+    bench = make_bench("thread", start=False)
+    monkeypatch.setattr(bench.store, "prune", blocked)
+    monkeypatch.setattr(bench.supervisor, "_tidy", lambda: tidied.append(True))
+    bench.jobs.start()
+    assert bench.done(bench.submit("picture")).state is JobState.DONE
+    until(lambda: tidied)
+    assert bench.jobs.worker.message == ""
+
+
+def test_a_blocked_queue_file_is_told_in_its_own_words() -> None:
+    assert _explain(QueueBlocked(BLOCKED)) == BLOCKED
+
+
+def test_upkeep_goes_on_until_there_is_no_more_of_it(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.jobs.supervisor.PRUNING_PAUSE", 0.001)
+    bench = make_bench("thread", start=False, unused_inputs=-1.0)
+    names = [bench.jobs.add_input(b"%d" % number) for number in range(7)]
+    bench.jobs.start()
+    until(lambda: not any(map(bench.store.has_input, names)))
