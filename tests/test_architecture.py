@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,9 +43,19 @@ OPTIONAL = {"ray"}
 """Libraries that need not be installed."""
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module a file imports, inside functions too, as an absolute name; those for type checkers left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    tree = parsed(path)
     unseen = {id(node) for block in ast.walk(tree) if _is_for_types(block) for node in ast.walk(block)}
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(tree):
@@ -97,16 +108,30 @@ def test_a_library_stays_where_it_belongs(library: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("package", [name for name in SERVER_SIDE if name in PACKAGES])
-def test_the_servers_packages_load_no_torch(package: str) -> None:
-    names = ", ".join(
+HEAVY = ("torch", "diffusers", "transformers", "accelerate", "torchsde")
+IMPORT_ALL = f"""
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    loaded = [heavy for heavy in {HEAVY!r} if heavy in sys.modules]
+    if loaded:
+        sys.exit(f"{{name}} loads {{loaded}}")
+"""
+
+
+def test_the_servers_packages_load_no_torch() -> None:
+    """One after the other in one process, which ends at the first that does."""
+    names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for package in SERVER_SIDE
         for path in sorted((MODULES / package).rglob("*.py"))
         if path.name != "__main__.py" and all(find_spec(name) for name in OPTIONAL & set(imports(path)))
+    ]
+    assert {name.split(".")[1] for name in names} == set(SERVER_SIDE)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, *names], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    code = f"import sys\nimport {names}\nsys.exit('torch' in sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert loaded.returncode == 0, loaded.stderr
+    assert done.returncode == 0, done.stderr
 
 
 HARMLESS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
@@ -115,7 +140,7 @@ HARMLESS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, a
 @pytest.mark.parametrize(("package", "path"), files(), ids=lambda value: str(value).rpartition("modules")[2])
 def test_importing_a_module_does_nothing(package: str, path: Path) -> None:
     """At the top of a file stand imports, definitions and constants: no call for its effect, no loop, no `global`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in tree.body:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         guard = isinstance(node, ast.If) and (_is_for_types(node) or _is_main(node))
@@ -133,7 +158,7 @@ def test_broad_excepts_are_few() -> None:
     broad = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for _, path in files()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
     ]
