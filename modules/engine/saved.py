@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 from modules.catalogue import Folders
-from modules.images import marked_pictures, remove_mark, remove_unfinished
+from modules.images import Mark, marked_pictures, remove_mark, remove_unfinished
 from modules.jobs import Job, Picture
 from modules.params import Request, Settings
 
@@ -47,12 +48,12 @@ class SavedPictures:
         known = {picture.index for picture in job.pictures}
         since = (job.started or job.created) - _CLOCK_SLACK
         for folder in self._places(job, since):
-            try:
+            # In turn and each by itself: what cannot be removed must not hide what is there.
+            with _as_far_as_possible(folder):
                 remove_unfinished(folder, job.id, numbers)
-                marked = list(marked_pictures(folder, job.id, since))
-            except OSError as error:
-                log.warning("Unrecorded pictures in %s cannot be looked for: %s", folder, error)
-                continue
+            marked: list[tuple[Path, Mark]] = []
+            with _as_far_as_possible(folder):
+                marked.extend(marked_pictures(folder, job.id, since))
             for path, mark in marked:
                 if numbers is not None and mark.index not in numbers:
                     continue
@@ -71,11 +72,22 @@ class SavedPictures:
             log.warning("%s keeps a mark behind the picture, which does no harm: %s", picture.path, error)
 
     def _places(self, job: Job, since: float) -> Iterator[Path]:
-        unsaved = unsaved_folder(job.id, self.folders)
-        if unsaved.is_dir():
-            yield unsaved
+        """The folders that may hold pictures of the job."""
+        yield unsaved_folder(job.id, self.folders)
         first = (date.fromtimestamp(since) - timedelta(days=1)).isoformat()
         kept = kept_folder(job.request, job.settings, self.folders)
-        if kept.is_dir():
-            days = (path for path in kept.iterdir() if _DAY.fullmatch(path.name) and path.name >= first)
-            yield from (path for path in sorted(days) if path.is_dir())
+        days: list[Path] = []
+        with _as_far_as_possible(kept):
+            days.extend(path for path in kept.iterdir() if _DAY.fullmatch(path.name) and path.name >= first)
+        yield from sorted(days)
+
+
+@contextmanager
+def _as_far_as_possible(folder: Path) -> Iterator[None]:
+    """Within it, a folder that is not there has nothing, and one that cannot be read is told in the log."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        log.warning("Unrecorded pictures in %s cannot be looked for: %s", folder, error)

@@ -86,32 +86,45 @@ def save_encoded(
 
 
 def marked_pictures(folder: Path, job_id: str, since: float) -> Iterator[tuple[Path, Mark]]:
-    """The pictures in the folder, written at `since` or later, whose mark names the job. Raises OSError."""
+    """The pictures in the folder, written at `since` or later, whose mark names the job. Raises OSError.
+
+    A file that cannot be read is passed over.
+    """
     with os.scandir(folder) as entries:
         recent = [
             Path(entry.path)
             for entry in entries
             if _NUMBERED.fullmatch(entry.name)
             and Path(entry.name).suffix in FORMATS.values()
-            and entry.stat().st_mtime >= since
+            and _written(entry) >= since
         ]
     for path in sorted(recent):
-        mark = read_mark(path)
-        if mark is not None and mark.job_id == job_id:
-            yield path, mark
+        with contextlib.suppress(OSError):
+            mark = read_mark(path)
+            if mark is not None and mark.job_id == job_id:
+                yield path, mark
+
+
+def _written(entry: os.DirEntry[str]) -> float:
+    """When the file was last written; 0 where that cannot be told, as of one that is gone."""
+    try:
+        return entry.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def remove_unfinished(folder: Path, job_id: str, numbers: Collection[int] | None = None) -> None:
     """Nothing, once no half-written file of the job's pictures of these numbers (None: of all) is in the folder.
 
-    Nobody may work on those pictures. Raises OSError.
+    Nobody may work on those pictures. Raises OSError. A file that another program holds open stays.
     """
     with os.scandir(folder) as entries:
         hidden = [Path(entry.path) for entry in entries if entry.name.startswith(".")]
     for path in hidden:
-        number = _number_of(job_id, _owner_of(path))
-        if number is not None and (numbers is None or number in numbers):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            number = _number_of(job_id, _owner_of(path))
+            if number is not None and (numbers is None or number in numbers):
+                path.unlink()
 
 
 def _owner_of(path: Path) -> str:
