@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from modules.catalogue import Folders
 from modules.engine.saved import kept_folder, unsaved_folder
-from modules.images import DiskFull, Mark, SaveFailed, save_encoded
+from modules.engine.space import SPACE_PAUSES, save_with_patience
+from modules.images import Mark, SaveFailed, save_encoded
 from modules.jobs.messages import Failed, Interrupt, Message, Notice, PictureSaved, Run
 from modules.params import Settings, make_request
-
-SPACE_PAUSES = (1.0,) * 20
-"""Seconds between tries to save a picture on a full disk."""
 
 
 @dataclass(slots=True)
@@ -76,16 +74,12 @@ class Arrivals:
         self.to_server(message.model_copy(update={"path": str(path)}))
 
     def _try_for_a_while(self, job: Run, message: PictureSaved, data: bytes, suffix: str, *, is_kept: bool) -> Path:
-        for pause in self.pauses:
-            try:
-                return self._save(job, message, data, suffix, is_kept=is_kept)
-            except DiskFull as error:
-                if message.job_id in self._stopped:
-                    raise
-                text = f"{error} It is tried again for {sum(self.pauses):.0f} seconds."
-                self.to_server(Notice(job_id=message.job_id, text=text))
-                time.sleep(pause)
-        return self._save(job, message, data, suffix, is_kept=is_kept)
+        return save_with_patience(
+            partial(self._save, job, message, data, suffix, is_kept=is_kept),
+            self.pauses,
+            tell=lambda text: self.to_server(Notice(job_id=message.job_id, text=text)),
+            is_stopped=lambda: message.job_id in self._stopped,
+        )
 
     def _save(self, job: Run, message: PictureSaved, data: bytes, suffix: str, *, is_kept: bool) -> Path:
         mark = Mark(**message.model_dump(exclude={"path"}))

@@ -41,7 +41,13 @@ class LogToServer(logging.Handler):
         self._pipes = pipes
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._pipes.send(Logged(level=record.levelno, text=self.format(record)))
+        try:
+            text = self.format(record)
+        except (TypeError, ValueError, LookupError, AttributeError):
+            # A library's own slip, such as a wrong number of arguments, is no reason to fail the job in hand.
+            self.handleError(record)
+        else:
+            self._pipes.send(Logged(level=record.levelno, text=text))
 
 
 def main() -> NoReturn:

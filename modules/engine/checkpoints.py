@@ -75,6 +75,7 @@ class Checkpoints:
                 model = with_vae(kept.model, _path(vae)) if kept else self._load(checkpoint, vae)
             kept = self._kept[key] = Kept(model, wanted)
         self._kept.move_to_end(key)
+        self.keep(max(self.limit, 1))  # which may have been lowered since
         return kept.model
 
     def clear(self) -> None:

@@ -7,21 +7,20 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from modules.catalogue import Folders
-from modules.images import DiskFull, Mark, save_picture
+from modules.images import Mark, save_picture
 from modules.jobs.messages import Message, Notice, PictureSaved, Preview, StepDone
 from modules.params import Request, Settings
 from modules.pipeline import FinishedPicture
 
 from .pipes import Pipes
 from .saved import kept_folder, unsaved_folder
-
-SPACE_PAUSES = (1.0,) * 20
-"""Seconds between tries to save a picture on a full disk."""
+from .space import SPACE_PAUSES, save_with_patience
 
 _PREVIEW_PIXELS = 512
 _SECONDS_BETWEEN_PREVIEWS = 0.1
@@ -76,15 +75,12 @@ class Report:
     def _save(self, finished: FinishedPicture, mark: Mark) -> Path:
         """The path of the picture once it is saved; a full disk is given some time to have room again."""
         control = self.pipes.control(self.job_id)
-        for pause in SPACE_PAUSES:
-            try:
-                return self._try_to_save(finished, mark)
-            except DiskFull as error:
-                if control.interrupted:
-                    raise
-                self.notice(f"{error} It is tried again for {sum(SPACE_PAUSES):.0f} seconds.")
-                time.sleep(pause)
-        return self._try_to_save(finished, mark)
+        return save_with_patience(
+            partial(self._try_to_save, finished, mark),
+            SPACE_PAUSES,
+            tell=self.notice,
+            is_stopped=lambda: control.interrupted,
+        )
 
     def _try_to_save(self, finished: FinishedPicture, mark: Mark) -> Path:
         """The path of the saved picture.

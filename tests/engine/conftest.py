@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 
 from modules.catalogue import Folders
+from modules.engine import checkpoints
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.pipes import Pipes
 from modules.engine.saved import SavedPictures
 from modules.jobs import EventBus, Jobs, JobStore, Supervisor, WorkerProcess
 from modules.jobs.messages import Message
+from modules.models import load
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
@@ -46,6 +49,15 @@ def folders(tmp_path: Path) -> Folders:
         hypernetwork_dir=GOLDEN / "hypernetworks",
         embeddings_dir=GOLDEN / "embeddings",
     )
+
+
+load_once = functools.cache(load)
+
+
+@pytest.fixture
+def loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are given a checkpoint that another test has loaded already: a job leaves its weights as they were."""
+    monkeypatch.setattr(checkpoints, "load", load_once)
 
 
 @pytest.fixture

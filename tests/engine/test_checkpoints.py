@@ -88,3 +88,14 @@ def test_a_vae_that_cannot_be_read_leaves_the_model_in_memory(folder: Path, tmp_
     with pytest.raises(BadFile, match="broken"):
         checkpoints.acquire(checkpoint, entry(broken, "vae"))
     assert checkpoints.acquire(checkpoint) is first
+
+
+def test_a_lower_number_of_models_frees_memory_with_the_next_job(folder: Path) -> None:
+    """D017."""
+    one, two = (entry(folder / f"tiny_{name}.safetensors") for name in ("sd1", "v"))
+    checkpoints = Checkpoints(CPU, limit=2)
+    first, second = checkpoints.acquire(one), checkpoints.acquire(two)
+    checkpoints.limit = 1
+    assert checkpoints.acquire(two) is second
+    checkpoints.limit = 2
+    assert checkpoints.acquire(one) is not first

@@ -42,7 +42,7 @@ NETWORKS = f"<lora:{LORA}:0.8> <hypernet:{HYPERNET}:0.7>"
 
 
 @pytest.fixture
-def engine(folders: Folders, ear: Ear) -> Iterator[Engine]:
+def engine(folders: Folders, ear: Ear, loads_once: None) -> Iterator[Engine]:
     engine = Engine(EngineConfig(folders=folders, device="cpu"), ear)
     yield engine
     engine.close()

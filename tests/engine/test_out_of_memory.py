@@ -34,7 +34,7 @@ Inject = Callable[[pytest.MonkeyPatch, Model, Exception], None]
 
 
 @pytest.fixture
-def engine(folders: Folders, ear: Ear) -> Iterator[Engine]:
+def engine(folders: Folders, ear: Ear, loads_once: None) -> Iterator[Engine]:
     engine = Engine(EngineConfig(folders=folders, device="cpu"), ear)
     yield engine
     engine.close()

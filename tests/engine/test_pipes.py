@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,37 +31,28 @@ def worker(body: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-@pytest.mark.parametrize("busy", ["time.sleep(60)", "while True: pass"])
-def test_it_ends_within_a_second_of_its_server(busy: str) -> None:
+@pytest.mark.parametrize(
+    ("prepare", "busy"),
+    [
+        ("pass", "time.sleep(600)"),
+        ("pass", "while True: pass"),
+        ("import torch; a = torch.rand(5000, 5000)", "torch.linalg.svd(a)"),  # a single call that takes minutes
+    ],
+    ids=["sleeping", "calculating", "in a long torch call"],
+)
+def test_it_ends_with_its_server_whatever_it_does(prepare: str, busy: str) -> None:
     body = f"""
         from modules.jobs.messages import Ready
+        {prepare}
         pipes.send(Ready(device="x"))
         {busy}
+        os._exit(3)  # it came to the end of its work
     """
     with worker(body) as process:
         assert process.stdin and process.stdout
         assert read(process.stdout) == Ready(device="x")
-        began = time.monotonic()
         process.stdin.close()
-        process.wait(10)
-        assert time.monotonic() - began < 1.0
-
-
-def test_it_ends_within_a_second_inside_a_long_torch_call() -> None:
-    body = """
-        import torch
-        from modules.jobs.messages import Ready
-        a = torch.rand(6000, 6000)
-        pipes.send(Ready(device="x"))
-        a @ a @ a @ a @ a @ a @ a @ a @ a @ a
-    """
-    with worker(body) as process:
-        assert process.stdin and process.stdout
-        assert read(process.stdout) == Ready(device="x")
-        began = time.monotonic()
-        process.stdin.close()
-        process.wait(10)
-        assert time.monotonic() - began < 1.0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a call that keeps the interpreter locked ends first")
@@ -73,17 +64,16 @@ def test_it_ends_with_its_server_even_while_the_interpreter_is_locked() -> None:
             "sys.stderr.write('started'); sys.stderr.flush(); sum(range(10**11))"
         )
         subprocess.Popen([sys.executable, "-c", worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        time.sleep(60)
+        time.sleep(600)
     """
     command = [sys.executable, "-c", textwrap.dedent(server)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stderr
         assert process.stderr.read(7) == b"started"
-        began = time.monotonic()
         process.kill()
-        # The worker holds the other end of this pipe for as long as it lives.
-        assert process.stderr.read() == b""
-        assert time.monotonic() - began < 1.0
+        # The worker, whose sum takes half an hour, holds the other end of this pipe for as long as it lives.
+        ended, _, _ = select.select([process.stderr], [], [], 60)
+        assert ended and process.stderr.read() == b""
 
 
 def test_prints_go_to_the_error_stream_and_input_is_empty() -> None:
@@ -94,7 +84,7 @@ def test_prints_go_to_the_error_stream_and_input_is_empty() -> None:
         os.write(1, b"descriptor\\n")
         subprocess.run([sys.executable, "-c", "print('child')"])
         pipes.send(Notice(job_id="a", text=repr(sys.stdin.read())))
-        time.sleep(60)
+        time.sleep(600)
     """
     with worker(body) as process:
         assert process.stdout and process.stderr
@@ -110,7 +100,7 @@ def test_what_is_asked_of_a_job_is_known_before_its_turn() -> None:
         while not pipes.control("b").interrupted: time.sleep(0.01)
         text = f"{pipes.control('a')} {pipes.control('b')}"
         pipes.send(Notice(job_id="a", text=text))
-        time.sleep(60)
+        time.sleep(600)
     """
     other = RUN.model_copy(update={"job_id": "b"})
     with worker(body) as process:
@@ -124,9 +114,9 @@ def test_what_is_asked_of_a_job_is_known_before_its_turn() -> None:
 
 
 def test_a_server_that_speaks_garbage_ends_it() -> None:
-    with worker("time.sleep(60)") as process:
+    with worker("time.sleep(600)") as process:
         assert process.stdin and process.stderr
         process.stdin.write(b"GET / HTTP/1.1\r\n\r\n")
         process.stdin.flush()
-        assert process.wait(10) == 1
+        assert process.wait(60) == 1
         assert b"cannot be understood" in process.stderr.read()

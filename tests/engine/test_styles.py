@@ -15,7 +15,7 @@ from .conftest import Ear
 
 
 @pytest.fixture
-def engine(folders: Folders, ear: Ear) -> Iterator[Engine]:
+def engine(folders: Folders, ear: Ear, loads_once: None) -> Iterator[Engine]:
     engine = Engine(EngineConfig(folders=folders, device="cpu"), ear)
     yield engine
     engine.close()

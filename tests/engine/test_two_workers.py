@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +16,7 @@ from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor, Wo
 from modules.params import Txt2ImgRequest
 
 from .conftest import ROOT
-from .test_worker import TINY, done, until
+from .test_worker import TINY, done, kill_at_the_first_picture, until
 
 
 @pytest.fixture
@@ -54,10 +53,9 @@ def test_a_spread_job_gives_the_files_of_one_worker_though_one_of_two_is_killed(
     assert files(spread) == alone
     assert [picture.seed for picture in spread.pictures] == list(range(3, 15))
 
-    killed = jobs.submit(request)
-    until(lambda: {worker.job_id for worker in jobs.workers} == {killed.id})
-    until(lambda: jobs.get(killed.id).pictures)
-    os.kill(supervisor.pids[1] or 0, signal.SIGKILL)
-    disturbed = done(jobs, killed)
+    _, pid = supervisor.pids
+    assert pid
+    kill_at_the_first_picture(supervisor, pid)
+    disturbed = done(jobs, jobs.submit(request))
     assert disturbed.attempts <= 2
     assert files(disturbed) == alone
