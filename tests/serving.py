@@ -1,26 +1,23 @@
-"""The whole program as a person runs it: a server process of its own, and a real Chromium to look at it."""
+"""The whole program as a person runs it: a server process of its own."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "data" / "golden"
+TRIES, LONGEST_START = 3, 180.0
 START = "import sys; from modules.app.cli import main; sys.exit(main(sys.argv[1:]))"
-CHROMIUM_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,19 @@ class Served:
         with urllib.request.urlopen(request, timeout=120) as response:
             return json.load(response)
 
-    def wait_for(self, what: str, seconds: float = 90) -> None:
+    def printed(self) -> str:
+        """What the server has printed."""
+        return (self.data / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, what: str, seconds: float = 180) -> None:
         """Wait until the status says `what`: "page" or "worker"."""
         deadline = time.monotonic() + seconds
         while True:
             status = self.get("/tagbrush/v1/status")
             if status["ui"] == "ready" if what == "page" else status["worker"]["state"] in ("ready", "busy"):
                 return
+            given_up = status["ui"] == "failed" if what == "page" else status["worker"]["state"] == "dead"
+            assert not given_up, status
             assert time.monotonic() < deadline, f"{what} not ready after {seconds} s: {status}"
             time.sleep(0.1)
 
@@ -58,42 +61,57 @@ class Served:
 @contextmanager
 def serve(data: Path, *arguments: str, start: str = START) -> Iterator[Served]:
     """A server of this checkout on a free port, with `data` as its data folder (its last argument)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", start, "--no-browser", "--port", str(port), *arguments, "--data-dir", str(data)]
-    with (data / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    served = Served(f"http://127.0.0.1:{port}", data, process)
+    served = _started(data, arguments, start)
     try:
-        _until_it_answers(served)
         yield served
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(served.process)
 
 
-def _until_it_answers(served: Served) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+def _started(data: Path, arguments: Sequence[str], start: str) -> Served:
+    """A server that answers; another port is tried where somebody took the one that was free a moment ago."""
+    for _ in range(TRIES):
+        port = free_port()
+        address = ("--no-browser", "--port", str(port))
+        command = [sys.executable, "-c", start, *address, *arguments, "--data-dir", str(data)]
+        with (data / "server.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        served = Served(f"http://127.0.0.1:{port}", data, process)
         try:
+            if _answers(served):
+                return served
+        except BaseException:
+            _end(process)
+            raise
+        if f"Port {port} is in use" not in served.printed():
+            break
+    raise AssertionError(f"the server ended: {served.printed()}")
+
+
+def _answers(served: Served) -> bool:
+    """Whether it did at last; False where it ended."""
+    deadline = time.monotonic() + LONGEST_START
+    while served.process.poll() is None:
+        assert time.monotonic() < deadline, f"the server does not answer: {served.printed()}"
+        with suppress(OSError):
             served.get("/tagbrush/v1/status")
-        except OSError:
-            log = (served.data / "server.log").read_text(encoding="utf-8", errors="replace")
-            assert served.process.poll() is None, f"the server ended: {log}"
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the server did not answer within a minute")
+            if served.process.poll() is None:  # else it was another's server
+                return True
+        time.sleep(0.1)
+    return False
 
 
-def chromium() -> str:
-    """The browser's program; skips the test where there is none."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("no Chromium on this machine (Debian: apt install chromium)")
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """One that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

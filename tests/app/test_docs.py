@@ -6,10 +6,9 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from modules.app.server import Server
-from tests.serving import CHROMIUM_FLAGS, chromium
 
 
 def test_the_documentation_names_no_other_server(client: TestClient) -> None:
@@ -36,17 +35,15 @@ def test_a_known_path_with_an_unknown_method_is_told_which_there_are(client: Tes
 
 
 @pytest.mark.browser
-def test_the_documentation_is_drawn_without_a_network(server: Server) -> None:
-    program, asked, errors = chromium(), [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
-        page = browser.new_page()
+def test_the_documentation_is_drawn_without_a_network(server: Server, browser: Browser) -> None:
+    asked: list[str] = []
+    errors: list[str] = []
+    with browser.new_page() as page:
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(f"http://127.0.0.1:{server.config.port}/docs")
-        expect(page.get_by_text("Submit a job", exact=True)).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Submit a job", exact=True)).to_be_visible(timeout=60_000)
         page.get_by_text("Submit a job", exact=True).click()
         expect(page.get_by_text("Puts the request at the end of the queue").first).to_be_visible()
-        browser.close()
     assert errors == []
     assert {address.split("/")[2] for address in asked if "://" in address} == {f"127.0.0.1:{server.config.port}"}

@@ -18,16 +18,17 @@ from typing import Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.serving import CHROMIUM_FLAGS, GOLDEN, Served, chromium, serve
+from tests.browsing import chromium
+from tests.serving import GOLDEN, Served, serve
 
 from .reverse_proxy import reverse_proxy
 
 pytestmark = pytest.mark.browser
 
 SUBPATH = "/tagbrush"
-A_JOB = 90_000
+A_JOB = 180_000
 WATCH = """
 window.hits = []; window.hit = (what) => window.hits.push(what);
 addEventListener("securitypolicyviolation", (event) => window.hits.push("violation: " + event.violatedDirective));
@@ -90,14 +91,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         served.wait_for("page")
         served.wait_for("worker")
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
-        yield browser
-        browser.close()
 
 
 def opened(browser: Browser, url: str, errors: list[str], **options: Any) -> Page:
@@ -271,8 +264,8 @@ def test_what_escaping_would_miss_the_policy_stops(served: Served, browser: Brow
 @pytest.mark.parametrize("strips", [True, False])
 def test_events_come_through_the_proxy_as_they_happen(served: Served, strips: bool) -> None:
     with reverse_proxy(served.url, SUBPATH, strips=strips) as url:
-        with urllib.request.urlopen(f"{url}/tagbrush/v1/events", timeout=10) as events:
+        with urllib.request.urlopen(f"{url}/tagbrush/v1/events", timeout=60) as events:
             assert events.readline().startswith((b"event: snapshot", b"id:", b"retry:"))
-        with urllib.request.urlopen(url, timeout=10) as page:
+        with urllib.request.urlopen(url, timeout=60) as page:
             assert page.url == f"{url}/"
             assert b"tagbrush/assets/javascript/main.js" in page.read()

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.serving import CHROMIUM_FLAGS, GOLDEN, Served, chromium, serve
+from tests.browsing import chromium
+from tests.serving import GOLDEN, Served, serve
 
 pytestmark = pytest.mark.browser
 
 PROMPT, NEGATIVE = "#txt2img_prompt textarea", "#txt2img_neg_prompt textarea"
-SWAPPED = 60_000
+SWAPPED = 120_000
 
 START = """
 import sys, time
@@ -45,25 +46,21 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def shell(served: Served) -> Iterator[Page]:
+def shell(served: Served, browser: Browser) -> Iterator[Page]:
     """The shell, open; an error in the console, before or after the swap, fails the test."""
-    program = chromium()
     errors: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
-        page = browser.new_page()
+    with browser.new_page() as page:
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(served.url)
         yield page
-        browser.close()
     assert not errors
 
 
 def test_cards_can_be_used_before_the_controls_are_there(shell: Page) -> None:
     card = shell.locator('.card[data-name="lin"]')
-    expect(card).to_be_visible(timeout=30_000)
+    expect(card).to_be_visible()
     assert shell.locator("#txt2img_generate").count() == 0
     shell.fill(PROMPT, "a cat")
     card.click()
@@ -75,5 +72,5 @@ def test_what_was_typed_is_still_there_when_the_controls_come(shell: Page, serve
     shell.locator(NEGATIVE).press_sequentially("fog")
     (served.data / "go").touch()
     expect(shell.locator("#txt2img_generate")).to_be_visible(timeout=SWAPPED)
-    expect(shell.locator(PROMPT)).to_have_value("a cat\nwith (a hat:1.2) and “quotes”", timeout=30_000)
+    expect(shell.locator(PROMPT)).to_have_value("a cat\nwith (a hat:1.2) and “quotes”")
     expect(shell.locator(NEGATIVE)).to_have_value("fog")

@@ -9,10 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from modules.engine.offline import is_elsewhere, is_name_elsewhere
-from tests.serving import CHROMIUM_FLAGS, GOLDEN, Served, chromium, serve
+from tests.browsing import browser, chromium
+from tests.serving import GOLDEN, Served, serve
+
+__all__ = ["browser"]
 
 pytestmark = pytest.mark.browser
 
@@ -62,13 +65,11 @@ def served(tmp_path_factory: pytest.TempPathFactory, tried: Path) -> Iterator[Se
             yield served
 
 
-def test_the_page_asks_nothing_of_another_machine(served: Served) -> None:
+def test_the_page_asks_nothing_of_another_machine(served: Served, browser: Browser) -> None:
     """Neither by a request nor by a link that has the browser look up or open something ahead."""
     asked: list[str] = []
     linked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
-        page = browser.new_page()
+    with browser.new_page() as page:
         page.on("request", lambda request: asked.append(request.url))
         page.on("websocket", lambda socket: asked.append(socket.url))
         page.goto(served.url)
@@ -80,7 +81,6 @@ def test_the_page_asks_nothing_of_another_machine(served: Served) -> None:
         page.goto(f"{served.url}/docs")
         page.wait_for_selector(".opblock", timeout=60_000)
         linked += page.evaluate(LOADING)
-        browser.close()
     assert f"{served.url}/tagbrush/assets/javascript/main.js" in asked
     assert len(linked) > 3
     own = {"", urlsplit(served.url).netloc}

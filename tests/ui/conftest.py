@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.serving import CHROMIUM_FLAGS, GOLDEN, Served, chromium, serve
+from tests.browsing import browser, chromium
+from tests.serving import GOLDEN, Served, serve
+
+__all__ = ["browser"]
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -26,15 +29,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         served.wait_for("page")
         served.wait_for("worker")
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, for the tests of one file: while it is there, no other test of the process can run a loop of events."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

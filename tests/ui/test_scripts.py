@@ -15,7 +15,7 @@ from tests.serving import Served
 pytestmark = pytest.mark.browser
 
 DONE = re.compile("^Done")
-A_JOB = 90_000
+A_JOB = 180_000
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from .conftest import open_page
 pytestmark = pytest.mark.browser
 
 DONE = re.compile("^Done")
-A_JOB = 90_000
+A_JOB = 180_000
 TEXT = """a lemon on a table
 Negative prompt: blur
 Steps: 7, Sampler: Euler, CFG scale: 4, Seed: 5, Size: 64x96, ENSD: 31337"""
