@@ -40,8 +40,9 @@ Each event's `data` is a JSON object:
 | `catalogue` | `kind` of the files that changed; empty for all |
 
 The first four have an id and are durable: none is lost if the id of the last one seen is sent as `Last-Event-ID` when
-connecting again, as browsers do by themselves. Of the others only the latest of each kind is sent to a listener that is
-slow.
+connecting again, as browsers do by themselves. They are kept for a while, the last 10,000 at least; to whoever comes
+back from before that, the stream begins as to somebody new: with a `snapshot` or `job` that has an id. Of the others
+only the latest of each kind is sent to a listener that is slow.
 """
 SENT: dict[int | str, dict[str, Any]] = {
     200: {
@@ -112,7 +113,9 @@ async def events(services: Bound, last_event_id: LastEventId = None) -> EventStr
     response_class=EventStream,
     responses={**SENT, **MISSING},
     summary="What happens to one job",
-    description="Begins with the job as it is; ends after the event that tells of its end.",
+    description="Begins with the job as it is; ends after the event that tells of its end. Of pictures that are made "
+    "already there are no `picture` events then, unless a `Last-Event-ID` asks for them: they stand in the `pictures` "
+    "of that first `job`; one that is made at that very moment may be told in both ways.",
 )
 async def job_events(
     services: Bound, job: Annotated[Job, Depends(_known)], last_event_id: LastEventId = None
@@ -124,20 +127,24 @@ async def _stream(services: Services, after: int | None, job_id: str | None) -> 
     """The frames of one connection, which begins with the state of things: a snapshot, or the job.
 
     The newest event's id is read before that state, so nothing falls between the two. A reconnecting listener gets
-    the snapshot without an id: what it missed is still to come, and must be asked for again if the connection breaks
-    in between.
+    the state without an id: what it missed is still to come, and must be asked for again if the connection breaks
+    in between. One that missed what is forgotten by now begins anew.
     """
     jobs = services.jobs
     newest = jobs.last_event
-    with jobs.listen(newest if after is None else after, job_id) as listener:
+    if after is not None and not await asyncio.to_thread(jobs.remembers, after):
+        after = None
+    is_new = after is None
+    with jobs.listen(newest if is_new else after, job_id) as listener:
         if job_id is None:
             snapshot = await asyncio.to_thread(jobs.snapshot)
-            yield _framed(replace(snapshot, id=newest if after is None else None))
+            yield _framed(replace(snapshot, id=newest if is_new else None))
         else:
             job = await asyncio.to_thread(jobs.get, job_id)
-            for event in await _missed(listener) if job.state.is_final else ():
-                yield _framed(event)
-            yield _framed(Event(kind="job", data=job.wire(), job_id=job_id))
+            if job.state.is_final and not is_new:
+                for event in await _missed(listener):
+                    yield _framed(event)
+            yield _framed(Event(kind="job", data=job.wire(), id=newest if is_new else None, job_id=job_id))
             if job.state.is_final:
                 return
         async for heard in _heard(listener, services.closing, SILENCE):

@@ -18,7 +18,7 @@ import pytest
 
 from modules.api import Services
 from modules.app.server import Server
-from modules.jobs import Event
+from modules.jobs import Event, Jobs
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,54 @@ def test_the_stream_of_a_job_that_is_over_tells_its_end_alone(http: httpx.Client
         until_end(events)
     with listening(http, f"/tagbrush/v1/jobs/{job}/events") as events:
         assert [event.data["state"] for event in events] == ["done"]
+
+
+def test_a_job_that_ends_while_its_stream_opens_is_told_with_its_pictures_and_nothing_else(
+    http: httpx.Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(http, "a cat")
+    services.jobs.wait(job, 30)
+    # As it was when the stream was asked for: everything since then happened before it could begin.
+    monkeypatch.setattr(Jobs, "last_event", property(lambda self: 1))
+    with listening(http, f"/tagbrush/v1/jobs/{job}/events") as events:
+        (only,) = events
+    assert (only.kind, only.data["state"], len(only.data["pictures"])) == ("job", "done", 1)
+
+
+def test_what_follows_the_beginning_is_told_though_the_connection_broke_right_after_it(
+    http: httpx.Client, services: Services
+) -> None:
+    job = submit(http, "wait")
+    with listening(http, f"/tagbrush/v1/jobs/{job}/events") as events:
+        first = next(events)
+    assert (first.kind, first.data["pictures"]) == ("job", [])
+    http.post(f"/tagbrush/v1/jobs/{job}/skip")
+    services.jobs.wait(job, 30)
+    with listening(http, f"/tagbrush/v1/jobs/{job}/events", **{"Last-Event-ID": str(first.id)}) as events:
+        *missed, last = events
+    assert [event.data["index"] for event in missed if event.kind == "picture"] == [0]
+    assert is_end(last)
+
+
+def test_who_comes_back_from_before_what_is_remembered_begins_anew(
+    http: httpx.Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = submit(http), submit(http)
+    for job in (first, last):
+        services.jobs.wait(job, 30)
+    monkeypatch.setattr("modules.jobs.store.KEPT_EVENTS", 3)
+    while services.jobs._store.prune(unused_inputs_before=0):
+        pass
+    newest = services.jobs.last_event
+    with listening(http, **{"Last-Event-ID": str(newest - 4)}) as events:
+        assert (heard := next(events)).kind == "snapshot" and heard.id == newest
+    with listening(http, f"/tagbrush/v1/jobs/{first}/events", **{"Last-Event-ID": "1"}) as events:
+        (only,) = events
+    assert (only.id, len(only.data["pictures"])) == (newest, 1)
+    with listening(http, **{"Last-Event-ID": str(newest - 3)}) as events:
+        snapshot, *missed = (next(events) for _ in range(4))
+    assert snapshot.id is None
+    assert [event.id for event in missed] == [newest - 2, newest - 1, newest]
 
 
 def test_a_change_of_the_catalogue_is_told(http: httpx.Client, services: Services) -> None:

@@ -101,6 +101,7 @@ class Client:
 
     async def follow(self, asked: Asked) -> None:
         last: int | None = None
+        has_begun = False
         shown: set[int] = set()
         told: list[int] = []
         deadline = time.monotonic() + LONGEST_JOB
@@ -109,17 +110,20 @@ class Client:
             with suppress(Unanswered):
                 async with self.caller.stream(f"/tagbrush/v1/jobs/{asked.job_id}/events", last) as events:
                     async for event in events:
+                        if not has_begun and event.kind == "job":
+                            # It shows the job as it is, with pictures that may be told right after it.
+                            shown = {picture["index"] for picture in event.data["pictures"]}
+                            has_begun = True
+                        elif not has_begun:
+                            self.ledger.complain(f"the stream of job {asked.job_id} began with a {event.kind}")
                         if event.id is not None:
                             if last is not None and event.id <= last:
                                 self.ledger.complain(f"event {event.id} was told again after {last}")
                             last = event.id
                             told += [event.data["index"]] if event.kind == "picture" else []
-                        elif event.kind == "job" and last is None:
-                            shown = {picture["index"] for picture in event.data["pictures"]}
                         if event.kind == "job" and event.data["state"] in FINAL:
                             if len(told) > len(set(told)):
                                 self.ledger.complain(f"job {asked.job_id} told of the pictures {told}")
-                            # The first event shows the job as it is, with pictures that may be told right after it.
                             self.settle(asked, event.data, shown | set(told))
                             return
                         stays -= 1
