@@ -7,6 +7,7 @@ import math
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
+from typing import Any
 
 from .answers import Event
 from .errors import Refused, Unreachable, is_away
@@ -17,6 +18,7 @@ class Story:
     """What is heard of one job, or of everything: events from bytes, and where to go on after a break.
 
     `hear` takes what a connection brings, `broken` says how long to wait before the next. Events with an id come once.
+    Of one job every picture is told, each once: where the server begins with the job as it is, those in it come first.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Story:
         self.last_id = after
         self._job_id, self._patience = job_id, Patience(patience, clock)
         self._silent_since = clock()
+        self._pictures: dict[int, Any] = {}
         self._begin()
 
     @property
@@ -52,7 +55,9 @@ class Story:
         self._text = lines.pop() + held
         for line in lines:
             if event := self._read(line):
-                yield event
+                yield from self._made_before(event)
+                if event.kind != "picture" or self._is_news(event.data):
+                    yield event
 
     def broken(self, error: Exception | None = None) -> float:
         """Seconds to wait before the stream is asked for again.
@@ -73,6 +78,24 @@ class Story:
         """Forget what a broken connection left unfinished."""
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._text, self._fields = "", {}
+        self._is_first = True
+
+    def _made_before(self, event: Event) -> Iterator[Event]:
+        """The pictures of a job with whose state, which has an id then, the server begins to tell of it."""
+        begins, self._is_first = self._is_first, False
+        if begins and event.kind == "job" and event.id and self._job_id is not None:
+            for picture in event.data.get("pictures", ()):
+                data = {"job_id": self._job_id, **picture}
+                if self._is_news(data):
+                    yield Event("picture", data)
+
+    def _is_news(self, picture: dict[str, Any]) -> bool:
+        """Whether the picture has not been told; one that is made just then comes both in the job and by itself."""
+        if self._job_id is None:
+            return True
+        told = self._pictures.get(picture["index"])
+        self._pictures[picture["index"]] = picture
+        return picture != told
 
     def _read(self, line: str) -> Event | None:
         """The event that an empty line ends; None while it goes on, and for pings."""

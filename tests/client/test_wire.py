@@ -145,6 +145,27 @@ def test_a_broken_story_goes_on_after_the_last_id_and_forgets_the_half_event() -
     assert list(story.hear(b'data: {"a": 1}\n\n')) == [Event("message", {"a": 1})]
 
 
+def told(kind: str, data: dict[str, object], number: int | None = None) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps(data)}\n{f'id: {number}' if number else ''}\n\n".encode()
+
+
+def test_every_picture_of_a_job_is_told_once_though_the_server_begins_with_the_job_as_it_is() -> None:
+    story, pictures = Story("a"), [{"index": number} for number in range(3)]
+    start = told("job", {"finished": None, "pictures": pictures[:2]}, 7)
+    # Picture 1 was made while the stream began: it stands in the job, and is told after it.
+    heard = [*story.hear(start), *story.hear(told("picture", {"job_id": "a", "index": 1}, 8))]
+    assert [event.data.get("index") for event in heard] == [0, 1, None]
+    story.broken()
+    assert story.headers["Last-Event-ID"] == "8"
+    # What happened after event 8 is told: the job as it is now has no id, and tells nothing new.
+    assert [event.kind for event in story.hear(told("job", {"finished": None, "pictures": pictures}))] == ["job"]
+    assert [event.id for event in story.hear(told("picture", {"job_id": "a", "index": 2}, 9))] == ["9"]
+    story.broken()
+    end = told("job", {"finished": 1.0, "pictures": [*pictures, {"index": 3}]}, 20_000)
+    assert [event.data.get("index") for event in story.hear(end)] == [3, None]
+    assert story.is_over
+
+
 class Clock:
     """Time that passes when a test says so."""
 
