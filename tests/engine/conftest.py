@@ -42,8 +42,13 @@ class Ear(Pipes):
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Folders:
+    return reference_folders(tmp_path)
+
+
+def reference_folders(data: Path) -> Folders:
+    """The reference files; what is made goes below `data`."""
     return Folders.from_args(
-        shipped=tmp_path,
+        shipped=data,
         ckpt_dir=GOLDEN / "model",
         lora_dir=GOLDEN / "lora",
         hypernetwork_dir=GOLDEN / "hypernetworks",
