@@ -25,7 +25,7 @@ from modules.jobs import EventBus, Job, Jobs, JobStore
 from .conftest import GOLDEN, Painter, png, serving
 from .test_openapi import OPERATIONS, operation
 
-FEW, MANY = 4, 60
+FEW, MANY = 2, 60
 
 STEADY = settings(
     deadline=None,

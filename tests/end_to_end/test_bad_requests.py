@@ -163,7 +163,7 @@ NO_PICTURES = {
     "a file": "file:///etc/passwd",
     "a cut picture": base64_of(png((256, 256))[:20_000]),
     "a bomb": base64_of(bomb()),
-    "a hundred megabytes": "A" * 100_000_000,
+    "twenty megabytes": "A" * 20_000_000,
 }
 
 

@@ -242,6 +242,7 @@ def test_the_lora_turns_the_same_picture_into_an_old_photograph(studio: Studio, 
     assert distance(within, aim) < 0.35 * distance(plain, aim)
 
 
+@pytest.mark.slow
 def test_the_hypernetwork_puts_the_same_things_onto_black(studio: Studio, placings: Placings, plain: torch.Tensor):
     without = find_nearest(plain, placings)
     within = find_nearest(studio.draw(with_words(" <hypernet:tagbrush-night:1>")), placings)
@@ -249,6 +250,7 @@ def test_the_hypernetwork_puts_the_same_things_onto_black(studio: Studio, placin
     assert share([match.ground == "black" for match in within]) >= 0.75
 
 
+@pytest.mark.slow
 def test_the_learnt_word_draws_what_the_model_never_saw(studio: Studio, sprites: dict[str, Image.Image]):
     with Image.open(DATA / "learnt.webp") as sprite:
         known = Placings.of(sprites | {WORD: sprite.convert("RGBA")})
