@@ -58,7 +58,7 @@ class Painter:
         for job in self._store.active():
             self._stopped[job.id] = JobState.CANCELLED
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
 
     def wake(self) -> None:
         thread = threading.Thread(target=self._work)
@@ -223,7 +223,7 @@ def serving(services: Services, **options: Any) -> Iterator[Server]:
         until(lambda: server.started)
         yield server
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -239,7 +239,7 @@ def port(server: Server) -> int:
     return server.config.port
 
 
-def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+def until(holds: Callable[[], object], seconds: float = 60) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not holds():

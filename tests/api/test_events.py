@@ -30,7 +30,7 @@ class Heard:
 
 @pytest.fixture
 def http(port: int) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         yield client
 
 
@@ -183,7 +183,7 @@ def test_listeners_that_leave_are_forgotten(http: httpx.Client, services: Servic
     for _ in range(5):
         with listening(http) as events:
             next(events)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while services.jobs._bus._listeners and time.monotonic() < deadline:
         services.jobs._bus.publish(Event("worker", {}))
         time.sleep(0.05)
@@ -191,6 +191,7 @@ def test_listeners_that_leave_are_forgotten(http: httpx.Client, services: Servic
 
 
 def test_streams_and_waiting_clients_end_when_the_server_does(http: httpx.Client, server: Server) -> None:
+    server.config.timeout_graceful_shutdown = 60  # what has not ended by itself then would be cut off
     begun = time.monotonic()
     with ThreadPoolExecutor() as pool, listening(http) as events:
         next(events)
@@ -199,13 +200,13 @@ def test_streams_and_waiting_clients_end_when_the_server_does(http: httpx.Client
         server.should_exit = True
         assert all(event.kind in ("job", "queue", "progress") for event in events)
         assert "waits in its queue" in waiting.result().json()["detail"]
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 def test_a_client_that_leaves_in_mid_stream_is_no_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
     request = f"GET /tagbrush/v1/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     url = f"http://127.0.0.1:{port}"
-    with httpx.Client(base_url=url, timeout=10) as http:
+    with httpx.Client(base_url=url, timeout=60) as http:
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", port)) as line:
                 line.sendall(request)

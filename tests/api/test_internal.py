@@ -47,7 +47,7 @@ def test_a_task_is_followed_by_the_name_that_its_client_gave_it(client: TestClie
     for task, thread in (("mine", first), ("yours", second)):
         until(lambda task=task: ask(client, task)["active"])
         client.post("/sdapi/v1/interrupt")
-        thread.join(10)
+        thread.join(60)
         assert ask(client, task)["completed"]
 
 
@@ -59,7 +59,7 @@ def test_a_preview_that_is_known_is_not_sent_again(client: TestClient) -> None: 
     assert (again["live_preview"], again["id_live_preview"]) == (None, number)
     assert ask(client, "mine", live_preview=False)["live_preview"] is None
     client.post("/sdapi/v1/interrupt")
-    thread.join(10)
+    thread.join(60)
 
 
 def test_a_name_given_again_stands_for_the_newest_job_and_old_ones_are_forgotten() -> None:

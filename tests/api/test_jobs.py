@@ -101,7 +101,7 @@ def test_a_job_may_be_waited_for(client: TestClient) -> None:
 
 def test_a_running_job_shows_its_preview(client: TestClient, painter: Painter) -> None:
     job = submit(client, prompt="wait")
-    until(lambda: client.get(f"{JOBS}/{job['id']}").json()["state"] == "running")
+    until(lambda: client.get(f"{JOBS}/{job['id']}").json()["progress"])
     preview = client.get(f"{JOBS}/{job['id']}/preview")
     assert (preview.status_code, preview.headers["content-type"]) == (200, "image/jpeg")
     assert preview.content == painter.preview(job["id"])

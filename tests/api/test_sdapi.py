@@ -190,7 +190,7 @@ def test_waiting_for_a_picture_holds_up_nobody(client: TestClient) -> None:
     assert opened(answer["current_image"]).size == (8, 8)
     assert client.get("/sdapi/v1/progress?skip_current_image=true").json()["current_image"] is None
     assert client.post("/sdapi/v1/interrupt").status_code == 200
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 
@@ -224,7 +224,7 @@ def test_skip_goes_on_with_the_next(client: TestClient) -> None:
     waiting.start()
     until(lambda: is_halfway(client))
     assert client.post("/sdapi/v1/skip").json() is None
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 
@@ -240,7 +240,7 @@ def test_files_are_listed(client: TestClient, services: Services) -> None:
     (model,) = client.get("/sdapi/v1/sd-models").json()
     assert model.keys() == {"title", "model_name", "hash", "sha256", "filename", "config"}
     assert (model["model_name"], model["hash"]) == ("tiny_sd1", None)
-    services.catalogue.sha256(services.catalogue.entries("checkpoint")[0]).result(10)
+    services.catalogue.sha256(services.catalogue.entries("checkpoint")[0]).result(60)
     until(lambda: client.get("/sdapi/v1/sd-models").json()[0]["hash"] is not None)
     (model,) = client.get("/sdapi/v1/sd-models").json()
     assert model["title"] == f"tiny_sd1.safetensors [{model['sha256'][:10]}]"

@@ -143,12 +143,12 @@ def test_a_body_that_stops_coming_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 
     async def stalls() -> AsyncIterator[bytes]:
         yield b"0"
-        await asyncio.sleep(5)
+        await asyncio.sleep(120)
 
     begun = time.monotonic()
     answer = send(stalls())
     assert (answer.status_code, answer.json()["error"]) == (408, "TooSlow")
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 60
 
 
 def nested(depth: int) -> bytes:

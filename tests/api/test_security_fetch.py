@@ -138,20 +138,22 @@ def test_a_length_that_was_not_promised_is_counted(web: ThreadingHTTPServer) -> 
 def test_drops_of_a_picture_do_not_prolong_its_time(web: ThreadingHTTPServer) -> None:
     begun = time.monotonic()
     with pytest.raises(NotFetched, match="not come within"):
-        fetch(web, "slow", seconds=0.3)
-    assert time.monotonic() - begun < 5
+        fetch(web, "slow", seconds=1)
+    assert time.monotonic() - begun < 30
 
 
 def test_looking_up_a_name_is_part_of_the_time() -> None:
     stop = threading.Event()
 
     def late(name: str, port: int) -> list[str]:
-        stop.wait(10)
+        stop.wait(60)
         return ["8.8.8.8"]
 
-    with pytest.raises(NotFetched, match="not found within"):
-        Fetch(resolve=late, seconds=0.1, clock=lambda: 0.0).picture("http://late.example/a.png")
-    stop.set()
+    try:
+        with pytest.raises(NotFetched, match="not found within"):
+            Fetch(resolve=late, seconds=0.1, clock=lambda: 0.0).picture("http://late.example/a.png")
+    finally:
+        stop.set()
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,6 @@ def test_what_runs_is_seen_skipped_and_interrupted(api: webuiapi.WebUIApi, port:
         thread.start()
         until(lambda: api.get_progress()["progress"] > 0.5)
         stop()
-        thread.join(10)
+        thread.join(60)
         other.session.close()
         assert not thread.is_alive()
