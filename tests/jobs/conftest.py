@@ -19,7 +19,7 @@ from .mortal import folders_of, pictures_in
 from .thread_worker import ThreadWorker
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 @dataclass

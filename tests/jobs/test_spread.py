@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -157,7 +156,7 @@ def test_progress_of_a_spread_job_is_that_of_all_its_parts(make_bench: MakeBench
     assert progress is not None
     assert (progress.batch, progress.batches, progress.images) == (3, 4, 4)
     assert progress.progress == 0.75
-    assert bench.jobs.preview(job.id) == b"of 0"
+    until(lambda: bench.jobs.preview(job.id) == b"of 0")
     release(bench)
     assert bench.done(job).state is JobState.DONE
 
@@ -199,7 +198,10 @@ def test_a_part_that_kills_its_worker_twice_fails_the_job_and_the_next_one_is_do
     bench = make_bench(MORTAL)
     both_ready(bench)
     (bench.folder / "poison-3").touch()
+    hold(bench, 3)
     poison, good = bench.submit("each", n_iter=5), bench.submit("picture")
+    until(lambda: {0, 1, 2} <= {picture.index for picture in bench.jobs.get(poison.id).pictures})
+    release(bench)
     failed = bench.done(poison)
     assert (failed.state, failed.error_kind, failed.attempts) == (JobState.FAILED, "worker", 2)
     assert "at each of 2 attempts" in (failed.error or "")
@@ -216,7 +218,8 @@ def test_all_workers_may_die_at_once(make_bench: MakeBench) -> None:
     job = bench.submit("each", n_iter=2)
     sampling(bench, 0, 1)
     for pid in bench.supervisor.pids:
-        os.kill(pid or 0, signal.SIGKILL)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
     release(bench)
     done = bench.done(job)
     assert (done.state, done.attempts) == (JobState.DONE, 2), done.error
@@ -258,9 +261,7 @@ def test_workers_that_do_not_stop_when_asked_twice_are_ended_by_force(make_bench
     both_ready(bench)
     job = bench.submit("step deaf", n_iter=2)
     until(lambda: len(((running := bench.supervisor._jobs.running(job.id)) and running.parts) or ()) == 2)
-    bench.jobs.cancel(job.id)
-    time.sleep(0.3)
-    bench.jobs.cancel(job.id)
+    until(lambda: bench.jobs.cancel(job.id).state is JobState.CANCELLED)
     assert bench.done(job).state is JobState.CANCELLED
     assert bench.done(bench.submit("picture")).state is JobState.DONE
 
