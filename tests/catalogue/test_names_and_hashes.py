@@ -191,10 +191,10 @@ def test_without_hashing_only_known_hashes_are_told(folders: Folders) -> None:
     with Catalogue(folders, folders.index, computes_hashes=False) as catalogue:
         (entry,) = catalogue.entries("checkpoint")
         with pytest.raises(NotHashed, match="--no-hashing"):
-            catalogue.shorthash(entry).result(timeout=5)
+            catalogue.shorthash(entry).result(timeout=60)
         assert catalogue.with_hash("checkpoint", "0123456789") is None
     with Catalogue(folders, folders.index) as catalogue:
-        known = catalogue.shorthash(entry).result(timeout=10)
+        known = catalogue.shorthash(entry).result(timeout=60)
     with Catalogue(folders, folders.index, computes_hashes=False) as catalogue:
         assert catalogue.shorthash(entry).result(timeout=0) == known
         assert catalogue.find_checkpoint(known) == catalogue.entries("checkpoint")[0]

@@ -22,7 +22,7 @@ from modules.client import (
     WrongRequest,
 )
 from modules.params import Txt2ImgRequest
-from tests.api.conftest import png
+from tests.api.conftest import png, until
 
 
 def test_pictures_are_made_of_a_prompt_and_come_as_images(client: Client) -> None:
@@ -81,6 +81,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
 
 def test_jobs_are_followed_moved_and_stopped(client: Client) -> None:
     running, first, second = (client.submit(prompt) for prompt in ("wait", "a cat", "a dog"))
+    until(lambda: client.queue().running)
     with pytest.raises(TookTooLong, match="goes on") as over:
         client.wait(running, within=0.2)
     assert over.value.job.id == running.id

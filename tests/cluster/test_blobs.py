@@ -61,7 +61,8 @@ def test_a_second_worker_waits_for_the_first_and_copies_nothing(tmp_path: Path) 
     assert not second
     first.add(DATA)
     path = first.finish()
-    waiting.join(10)
+    waiting.join(60)
+    assert not waiting.is_alive()
     assert second[0].path == path
 
 

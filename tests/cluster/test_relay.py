@@ -82,7 +82,7 @@ class Server(Pipes):
 
 
 def until(claim: Callable[[], object], tell: Callable[[], str] = str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not claim():
         assert time.monotonic() < deadline, f"did not happen in time: {tell()}"
         time.sleep(0.01)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,8 @@ from modules.app import address, cli
 from modules.app.commands import make
 from modules.app.commands.make import named
 from modules.app.commands.studio import Own
-from modules.client import Client, Picture
-from tests.api.conftest import Painter, png, serving
+from modules.client import Client, Job, Picture
+from tests.api.conftest import Painter, png, serving, until
 
 
 @pytest.fixture
@@ -123,14 +120,18 @@ def test_a_login_that_is_needed_is_asked_for_and_used(
     capsys.readouterr()
 
 
-def test_ctrl_c_stops_the_job_and_keeps_what_exists(url: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def press() -> None:
-        with Client(url) as client:
-            while not client.queue().running:
-                time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+def test_ctrl_c_stops_the_job_and_keeps_what_exists(
+    url: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Client.job
 
-    threading.Thread(target=press).start()
+    def pressed_at_the_first_look(client: Client, *given: Any) -> Job:
+        monkeypatch.setattr(Client, "job", look)
+        until(lambda: client.queue().running)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("unreachable")
+
+    monkeypatch.setattr(Client, "job", pressed_at_the_first_look)
     assert run("txt2img", "wait", "--url", url) == (130, "Stopped.\n")
     with Client(url) as client:
         assert client.jobs(1)[0].state == "interrupted"
@@ -138,8 +139,9 @@ def test_ctrl_c_stops_the_job_and_keeps_what_exists(url: str, folder: Path, caps
 
 
 def test_a_server_that_uses_the_data_folder_is_used(
-    url: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    url: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(address, "PATIENCE", 60.0)
     address.tell(tmp_path, url)
     assert address.running_on(tmp_path) == url
     assert run("txt2img", "a cat", "--data-dir", str(tmp_path), "-o", "cat.png")[0] == 0
@@ -162,8 +164,7 @@ def own(services: Services) -> Iterator[Own]:
 
 def test_an_engine_of_its_own_answers_as_a_server_does(own: Own, services: Services, painter: Painter) -> None:
     job = own.submit("a cat", task="txt2img", seed=4)
-    while not own.job(job).is_over:
-        time.sleep(0.01)
+    until(lambda: own.job(job).is_over)
     done = own.job(job)
     assert own.picture(done.pictures[0]) == services.jobs.picture(job.id, 0).path.read_bytes()
     assert own.status().worker.device == "fake"
