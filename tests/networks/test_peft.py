@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -36,6 +36,13 @@ LORAS: Mapping[str, dict[str, Any]] = {
     },
     "DoRA": {"lora_alpha": 2, "use_dora": True},
 }
+
+
+class Adapter(NamedTuple):
+    """The tensors of an adapter, and what PEFT makes of the weights with it."""
+
+    state: dict[str, torch.Tensor]
+    merged: dict[str, torch.Tensor]
 
 
 def adapted(network: nn.Module, config: Any) -> nn.Module:
@@ -91,9 +98,9 @@ def test_a_file_of_diffusers_is_merged_as_peft_merges_it(kind: str, model: Model
             check(model.text_encoder, wanted_text, bare_text, strength)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         LoraConfig(r=4, lora_alpha=4, target_modules=UNET),
         LoHaConfig(r=4, alpha=4, target_modules=UNET),
         LoHaConfig(r=4, alpha=4, target_modules=UNET, use_effective_conv2d=True),
@@ -103,20 +110,28 @@ def test_a_file_of_diffusers_is_merged_as_peft_merges_it(kind: str, model: Model
     ],
     ids=["LoRA", "LoHa", "LoHa of kernels", "LoKr", "LoKr of parts", "LoKr of kernels"],
 )
-@pytest.mark.parametrize("prefix", ["base_model.model.", "base_model.model.unet.", "unet.", ""])
-def test_an_adapter_of_peft_is_merged_as_peft_merges_it(config: Any, prefix: str, model: Model, tmp_path: Path) -> None:
-    """D042: its tensors alone, under each beginning that they are saved with; alpha is the rank, as they lack it."""
+def adapter(request: pytest.FixtureRequest, model: Model) -> Adapter:
     torch.manual_seed(4)
+    config = request.param
     config.init_weights = False
     unet = adapted(model.unet, config)
+    state = {name.removeprefix("base_model.model."): part for name, part in get_peft_model_state_dict(unet).items()}
+    state = {name: part.clone() for name, part in state.items()}
+    return Adapter(state, merged(unet))
+
+
+@pytest.mark.parametrize("prefix", ["base_model.model.", "base_model.model.unet.", "unet.", ""])
+def test_an_adapter_of_peft_is_merged_as_peft_merges_it(
+    adapter: Adapter, prefix: str, model: Model, tmp_path: Path
+) -> None:
+    """D042: its tensors alone, under each beginning that they are saved with; alpha is the rank, as they lack it."""
     path = tmp_path / "adapter_model.safetensors"
-    state = get_peft_model_state_dict(unet)
-    save_file({f"{prefix}{name.removeprefix('base_model.model.')}": tensor for name, tensor in state.items()}, path)
-    wanted, bare = merged(unet), copies(model.unet)
+    save_file({f"{prefix}{name}": tensor for name, tensor in adapter.state.items()}, path)
+    bare = copies(model.unet)
     patches, unmatched = load_lora(path).patches(model)
     assert unmatched == ()
     with patched(model, patches):
-        check(model.unet, wanted, bare, 1.0)
+        check(model.unet, adapter.merged, bare, 1.0)
 
 
 def test_the_state_of_a_whole_adapted_model_is_read_under_its_adapters_name(model: Model, tmp_path: Path) -> None:

@@ -51,9 +51,14 @@ DRAWN_BY_DEFAULT = {
 SLOW = (
     *("sampler/Euler_20", "sampler/Restart_36", "img2img/DPM adaptive", "img2img/DPM++ 2M", "img2img/DPM++ SDE"),
     *("img2img/DPM++ 3M SDE", "img2img/DPM++ 2S a", "img2img/Heun", "img2img/LMS", "img2img/DPM2", "img2img/DPM fast"),
-    *("img2img/DDIM CFG++", "img2img/PLMS", "img2img/LCM"),
+    *("img2img/DDIM CFG++", "img2img/PLMS", "img2img/LCM", "img2img/denoise0.05", "img2img/denoise0.3"),
+    *("hires/Latent (antialiased)", "hires/Latent (bicubic)", "hires/Latent (nearest)", "hires/Nearest"),
+    *("hires/ddim", "hires/euler_a", "hires/scale1.5", "hires/resize_96x160"),
+    *("inpaint/blur0", "inpaint/blurxy", "inpaint/full_res_wide", "inpaint/whole_wide_mode1"),
+    *("v/DPM++ 2M", "v/Euler a", "v/LCM", "v/zsnr_2m_karras", "refiner/Euler@0.3", "refiner/Euler@0.8"),
+    *("inpaintmodel/inpaint_fill1", "inpaintmodel/inpaint_fill2", "inpaintmodel/txt2img_ddim"),
 )
-"""So are these: their samplers are drawn from noise, and others from a picture."""
+"""So are these, beside which stand others of the same kind that differ in one number or in the sampler alone."""
 
 Translation = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
