@@ -18,6 +18,13 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "data" / "golden"
 TRIES, LONGEST_START = 3, 180.0
 START = "import sys; from modules.app.cli import main; sys.exit(main(sys.argv[1:]))"
+WITHOUT_ENGINE = """
+import sys
+from modules.app import assemble, cli
+assemble.worker_command = lambda config: [sys.executable, "-c", "import sys; sys.stdin.read()"]
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""A start for tests that need no picture: the worker never is ready, and loads nothing."""
 
 
 @dataclass(frozen=True)
