@@ -79,7 +79,7 @@ class Program:
         """The pictures as (H, W, 3) integers."""
         return [np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), np.int16) for file in self.files(job)]
 
-    def until(self, claim: Callable[[], T | None], seconds: float = 120) -> T:
+    def until(self, claim: Callable[[], T | None], seconds: float = 300) -> T:
         """The first value that is true."""
         deadline = time.monotonic() + seconds
         while not (value := claim()):

@@ -92,7 +92,7 @@ def test_a_command_makes_the_same_picture_without_a_server(shared: Program, own_
         "-o",
         "a.png",
     ]
-    done = subprocess.run(command(*words), cwd=tmp_path, env=_found(), capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command(*words), cwd=tmp_path, env=_found(), capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     assert (tmp_path / "a.png").is_file() and told["state"] == "done"
@@ -109,7 +109,7 @@ def test_ctrl_c_ends_a_command_its_job_and_its_worker(own_folder: Path, tmp_path
         workers = _until_children(process.pid)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
     assert list(tmp_path.glob("*.png")) == []
 
@@ -120,7 +120,7 @@ def _found() -> dict[str, str]:
 
 
 def _until_children(pid: int) -> list[psutil.Process]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (children := psutil.Process(pid).children()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
