@@ -52,8 +52,9 @@ class Program:
         return self.http.get(f"/tagbrush/v1/jobs/{job_id}").json()
 
     def end(self, job_id: str) -> Json:
-        """The job once it is over."""
-        return self.until(lambda: job if (job := self.job(job_id))["state"] in FINAL else None)
+        """The job once it is over, of which the server tells at once."""
+        path = f"/tagbrush/v1/jobs/{job_id}?wait=30"
+        return self.until(lambda: job if (job := self.http.get(path).json())["state"] in FINAL else None)
 
     def make(self, prompt: str = "a cat", **fields: Any) -> Json:
         """A job done."""
