@@ -21,7 +21,7 @@ from modules.cluster.slots import NoCluster, NodeOffer, Slot
 from modules.cluster.spawns import ask
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.saved import SavedPictures
-from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
+from modules.jobs import Event, EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
 from modules.jobs.worker import Spawn
 from modules.params import Txt2ImgRequest
 
@@ -158,16 +158,14 @@ def test_whoever_is_killed_the_pictures_are_those_of_an_undisturbed_job(
     address: str, server: Path, caches: tuple[Path, Path], who: str
 ) -> None:
     with far(address, server, workers=1) as (jobs, supervisor):
-        job = jobs.submit(request(steps=30, n_iter=3))
-        until(lambda: jobs.get(job.id).pictures)
-        os.kill(victim(who, supervisor, caches), signal.SIGKILL)
-        disturbed = finished(jobs, job)
+        kill_at_the_first_picture(supervisor, victim(who, supervisor, caches))
+        disturbed = finished(jobs, jobs.submit(request(steps=30, n_iter=3)))
         assert disturbed.attempts == 2
         assert any("started again" in notice for notice in disturbed.notices)
         undisturbed = finished(jobs, jobs.submit(request(steps=30, n_iter=3)))
     assert len(disturbed.pictures) == 3
     assert contents(disturbed) == contents(undisturbed)
-    until(lambda: not engines(caches), lambda: engines(caches), 20)
+    until(lambda: not engines(caches), lambda: engines(caches))
 
 
 def engines(caches: tuple[Path, Path]) -> list[psutil.Process]:
@@ -183,9 +181,24 @@ def engines(caches: tuple[Path, Path]) -> list[psutil.Process]:
     return found
 
 
+def kill_at_the_first_picture(supervisor: Supervisor, pid: int) -> None:
+    """Have a process killed as soon as the supervisor knows of a picture, before it hears what came after that."""
+
+    def announce(event: Event) -> None:
+        supervisor.bus.publish(event)
+        if event.kind == "picture":
+            supervisor.store.announce = supervisor.bus.publish
+            os.kill(pid, signal.SIGKILL)
+
+    supervisor.store.announce = announce
+
+
 def victim(who: str, supervisor: Supervisor, caches: tuple[Path, Path]) -> int:
     if who == "relay":
-        return supervisor.pids[0] or 0
+        (pid,) = supervisor.pids
+        assert pid
+        return pid
+    until(lambda: len(engines(caches)) == 1, lambda: engines(caches))  # that of the test before may still be ending
     [engine] = engines(caches)
     return engine.pid if who == "engine" else engine.ppid()
 

@@ -11,7 +11,7 @@ from .files import furnish
 
 pytestmark = pytest.mark.slow
 
-SPREAD = {"seed": 5, "steps": 12, "n_iter": 8, "batch_size": 2}
+SPREAD = {"seed": 5, "steps": 30, "n_iter": 8, "batch_size": 2}
 
 
 def at_work(running: Program) -> list[str | None]:
@@ -41,8 +41,8 @@ def test_a_job_on_two_workers_survives_the_server_and_its_end_does_too(tmp_path:
         assert two.end(cut)["state"] == "interrupted"
         job_id = two.submit("a cat <lora:lin:1>", **SPREAD)
         both_at(two, job_id)
-        two.until(lambda: len(two.job(job_id)["pictures"]) >= 3)
-        assert two.job(job_id)["progress"]["batches"] == 8
+        under_way = two.until(lambda: job if len((job := two.job(job_id))["pictures"]) >= 3 else None)
+        assert under_way["progress"]["batches"] == 8
         waiting = two.submit("a dog", steps=2000, n_iter=2)
         two.served.process.kill()
         two.served.process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import BinaryIO
 
 import httpx
 import psutil
+
+from tests.serving import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "import sys; from modules.app.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -32,13 +33,17 @@ class Server:
     def __init__(self, data: Path, flags: Sequence[str] = (), *, log: Path, prelude: str = "") -> None:
         """`log` is where it prints to: not in the data folder, whose disk may be full."""
         self.data, self.log = data, log
+        self._flags, self._start = flags, prelude + START
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        start = [sys.executable, "-c", prelude + START]
-        self._command = [*start, "--no-browser", "--port", str(self.port), *flags, "--data-dir", str(data)]
+        self._has_answered = False
         self._process: subprocess.Popen[bytes] | None = None
         self._printed: BinaryIO | None = None
         self.starts = 0
+
+    @property
+    def url(self) -> str:
+        """Where it answers; the port stays the same from its first answer on."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int | None:
@@ -55,15 +60,19 @@ class Server:
         """Start it, again and again where it refuses, and wait until it answers. Raises ServerFailed."""
         self._printed = self._printed or self.log.open("ab")
         deadline = time.monotonic() + LONGEST_START
-        async with httpx.AsyncClient(base_url=self.url) as http:
+        async with httpx.AsyncClient() as http:
             while time.monotonic() < deadline:
                 if self.pid is None:
+                    if not self._has_answered and f"Port {self.port} is in use" in self.printed():
+                        self.port = free_port()  # somebody took the one that was free a moment ago
                     self.starts += 1
                     self._process = subprocess.Popen(
-                        self._command, cwd=ROOT, stdout=self._printed, stderr=self._printed
+                        self._command(), cwd=ROOT, stdout=self._printed, stderr=self._printed
                     )
                 with suppress(httpx.HTTPError):
-                    if (await http.get("/tagbrush/v1/status")).status_code == 200:
+                    answer = await http.get(f"{self.url}/tagbrush/v1/status")
+                    if answer.status_code == 200 and self.pid is not None:
+                        self._has_answered = True
                         return
                 await asyncio.sleep(0.1)
         raise ServerFailed(f"The server does not answer. It printed last:\n{self.printed()}")
@@ -78,6 +87,10 @@ class Server:
                     return
                 await asyncio.sleep(0.2)
         raise ServerFailed(f"Page or worker do not become ready. The server printed last:\n{self.printed()}")
+
+    def _command(self) -> list[str]:
+        address = ("--no-browser", "--port", str(self.port))
+        return [sys.executable, "-c", self._start, *address, *self._flags, "--data-dir", str(self.data)]
 
     def printed(self) -> str:
         """The end of what the server printed."""
@@ -95,9 +108,9 @@ class Server:
         workers = self.workers()
         self._process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
         try:
-            code = await asyncio.to_thread(self._process.wait, 30)
+            code = await asyncio.to_thread(self._process.wait, 60)
         except subprocess.TimeoutExpired:
-            raise ServerFailed("The server did not end within 30 s of being asked.") from None
+            raise ServerFailed("The server did not end within a minute of being asked.") from None
         if any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
             raise ServerFailed("A worker outlived the server.")
         return code
@@ -112,9 +125,3 @@ class Server:
             self._process.wait()
         if self._printed is not None:
             self._printed.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
