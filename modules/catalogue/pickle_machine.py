@@ -135,7 +135,8 @@ def read_pickle(stream: Readable) -> Any:
             if opcode.name == "STOP":
                 return machine.pop()
             machine.execute(opcode.name, argument)
-    except (ValueError, IndexError, KeyError, TypeError, UnicodeError, OverflowError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, UnicodeError, OverflowError, DeprecationWarning) as error:
+        # Where warnings are errors, the last is what a text with a wrong escape gives: no pickle is written so.
         raise PickleError(str(error)) from error
     raise PickleError("it ends before its STOP instruction")
 
