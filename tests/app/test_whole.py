@@ -81,6 +81,7 @@ def test_ctrl_c_ends_server_and_worker(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "server.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_a_picture(tmp_path: Path) -> None:
     # R009
     with serve(tmp_path, "--device", "cpu", "--nowebui") as served:

@@ -72,11 +72,10 @@ def test_skip_goes_on_with_the_next_batch(shared: Program) -> None:
 
 
 def test_a_job_whose_worker_is_killed_is_done_on_a_new_one(shared: Program) -> None:
-    long = {**LONG, "steps": 80}
-    undisturbed = shared.make("a cat <lora:lin:1>", seed=5, **long)
+    undisturbed = shared.make("a cat <lora:lin:1>", seed=5, **LONG)
     before = saved(shared.data)
     worker = shared.worker()
-    job_id = shared.submit("a cat <lora:lin:1>", seed=6, **long)
+    job_id = shared.submit("a cat <lora:lin:1>", seed=6, **LONG)
     one_picture_is_done(shared, job_id)
     worker.kill()
     job = shared.end(job_id)

@@ -75,6 +75,10 @@ def test_the_page_asks_nothing_of_another_machine(served: Served, browser: Brows
         page.goto(served.url)
         page.wait_for_selector("#txt2img_generate", timeout=60_000)
         page.fill("#txt2img_prompt textarea", "a cat")
+        for name, value in (("steps", 2), ("width", 64), ("height", 64)):
+            box = page.locator(f"#txt2img_{name} input[type=number]")
+            box.fill(str(value))
+            box.blur()
         page.click("#txt2img_generate")
         page.wait_for_selector("tb-results img", timeout=60_000)
         linked += page.evaluate(LOADING)

@@ -97,6 +97,7 @@ def test_a_killed_worker_is_replaced_and_the_pictures_are_those_of_an_undisturbe
     assert pictures[0] == pictures[1]
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_named(folders: Folders) -> None:
     store = JobStore(None)
     bus = EventBus(store.events_after)

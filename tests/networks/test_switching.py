@@ -58,7 +58,11 @@ def random_set(random: Random, model: Model, cache: NetworkCache) -> Iterator[Pa
             yield from cache.lora(path).patches(model, strength, random.choice((None, 0.3)), dyn, on).patches
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.bfloat16, *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in (torch.float16, torch.float32))],
+    ids=str,
+)
 def test_after_two_hundred_random_sets_every_weight_is_bit_for_bit_where_it_was(dtype: torch.dtype) -> None:
     """R006, P059: with failures in between; no tensor is left over, and no other memory to speak of."""
     model, cache, random = load(GOLDEN / "model" / "tiny_sd1.safetensors", dtype=dtype), NetworkCache(), Random(7)

@@ -87,7 +87,7 @@ def test_a_card_goes_to_the_box_that_had_the_focus_last(page: Page) -> None:
 
 
 def test_reloading_in_the_middle_of_a_job_loses_nothing(page: Page, served: Served) -> None:
-    generate(page, "a cat", steps=100, count=50)
+    generate(page, "a cat", steps=50, count=50)
     expect(page.locator(".tb-thumb:visible").first).to_be_visible(timeout=A_JOB)
     open_page(page, served)
     expect(page.locator(STATUS)).to_contain_text("step", timeout=A_JOB)
