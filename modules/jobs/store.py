@@ -72,12 +72,15 @@ class JobStore:
     # Jobs
 
     def add(self, request: Txt2ImgRequest | Img2ImgRequest, settings: Settings, key: str | None = None) -> Job:
-        """A new job at the end of the queue. Raises UnknownJob when the request names an input that is not stored."""
-        missing = [name for name in named_inputs(request) if not self.has_input(name)]
-        if missing:
-            raise UnknownJob(f"Input picture {missing[0]} is not stored. Upload it again.")
-        job_id = uuid.uuid4().hex
+        """A new job at the end of the queue; the inputs that its request names stay as if they came just now.
+
+        Raises UnknownJob when one of them is not stored.
+        """
+        job_id, now = uuid.uuid4().hex, self._clock()
         with self._transaction() as events:
+            for name in named_inputs(request):
+                if not self._db.execute("UPDATE inputs SET used = ? WHERE id = ?", (now, name)).rowcount:
+                    raise UnknownJob(f"Input picture {name} is not stored. Upload it again.")
             self._db.execute(
                 "INSERT INTO jobs (id, rank, task, state, request, settings, created, key) VALUES "
                 "(?, (SELECT COALESCE(MAX(rank), 0) + 1 FROM jobs), ?, ?, ?, ?, ?, ?)",
@@ -87,7 +90,7 @@ class JobStore:
                     JobState.QUEUED,
                     request.model_dump_json(),
                     settings.model_dump_json(),
-                    self._clock(),
+                    now,
                     key,
                 ),
             )

@@ -266,12 +266,24 @@ def test_too_many_inputs_go_oldest_first_but_none_that_is_needed_or_came_just_no
     names = []
     for letter in b"abcdefgh":
         names.append(store.add_input(bytes([letter]) * 100))
+        if letter == ord("b"):
+            store.add(Img2ImgRequest(init_images=(names[-1],)), Settings())
         now[0] += 1000
-    store.add(Img2ImgRequest(init_images=(names[1],)), Settings())
     while store.prune(unused_inputs_before=0):
         pass
     # f, g and h came within the hour, and are too much by themselves; b is needed.
     assert "".join(letter for letter, name in zip("abcdefgh", names, strict=True) if store.has_input(name)) == "bfgh"
+
+
+def test_an_input_stays_as_long_after_its_last_job_as_after_it_came(store: JobStore) -> None:
+    now = [1000.0]
+    store._clock = lambda: now[0]
+    used, unused = store.add_input(b"used"), store.add_input(b"unused")
+    now[0] = 3000.0
+    job = store.add(Img2ImgRequest(init_images=(used,)), Settings())
+    store.stop(job.id)
+    store.prune(unused_inputs_before=2000.0)
+    assert (store.has_input(used), store.has_input(unused)) == (True, False)
 
 
 def test_many_inputs_go_some_at_a_time(store: JobStore) -> None:
