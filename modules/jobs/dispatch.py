@@ -119,9 +119,16 @@ class Dispatcher:
     def finish(self, slot: Slot, running: Running, *, was_cut: bool) -> None:
         """The worker is through with its part of the job, and free for something else."""
         part = running.parts[slot.number]
-        if not was_cut and not running.has_all_of(part):
-            # Unless a batch was skipped, a picture was saved whose record failed.
-            running.note(self._ledger.adopt(running.job.id, running.numbers(part)))
+        try:
+            if not was_cut and not running.has_all_of(part):
+                # Unless a batch was skipped, a picture was saved whose record failed.
+                running.note(self._ledger.adopt(running.job.id, running.numbers(part)))
+        finally:  # whatever that finds or cannot find, the worker is free
+            if not self._ledger.has_given_up:  # else `leave` looks for what is saved, and ends the job then
+                self._free(slot, running, was_cut=was_cut)
+
+    def _free(self, slot: Slot, running: Running, *, was_cut: bool) -> None:
+        """Take the part from the worker that is through with it, and give it something else."""
         slot.running = None
         slot.health.finished_a_job()
         running.finish(slot.number, was_cut=was_cut)
@@ -143,7 +150,8 @@ class Dispatcher:
         try:
             running.note(self._ledger.adopt(running.job.id, running.numbers(part)))
         finally:  # whatever that finds or cannot find, the part is the dead worker's no more
-            self._settle(slot, running, part, exit)
+            if not self._ledger.has_given_up:  # else `leave` looks for what is saved, and ends the job then
+                self._settle(slot, running, part, exit)
 
     def _settle(self, slot: Slot, running: Running, part: Part, exit: Exit) -> None:
         """Take the part from the worker that died, and see to what it still owes."""

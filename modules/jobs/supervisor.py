@@ -183,7 +183,8 @@ class Supervisor:
             for job in self.store.running():
                 self._ledger.adopt(job.id)
         finally:  # without it, no job found running would ever go on
-            self._ledger.lasting(partial(self.store.recover, attempts=self._patience.attempts))
+            if not self._ledger.has_given_up:  # else all of it is done at the next start
+                self._ledger.lasting(partial(self.store.recover, attempts=self._patience.attempts))
 
     def _start(self, slot: Slot) -> None:
         slot.start()

@@ -9,11 +9,14 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable
+from datetime import date
 
 import psutil
 import pytest
+from PIL import Image
 
-from modules.engine.saved import SavedPictures
+from modules.engine.saved import SavedPictures, kept_folder
+from modules.images import Mark, save_picture
 from modules.jobs import JobState, Picture, QueueBlocked
 from modules.jobs.messages import Preview, StepDone
 from modules.jobs.running import Running
@@ -21,6 +24,7 @@ from modules.jobs.supervisor import _explain
 from modules.params import Img2ImgRequest
 
 from .conftest import Bench, MakeBench
+from .mortal import folders_of
 
 
 def until(claim: Callable[[], object], seconds: float = 120.0) -> None:
@@ -244,6 +248,16 @@ class Blocked:
     def __getattr__(self, name: str) -> object:
         return getattr(self._db, name)
 
+    def open_at_the_end(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have it open again once nobody waits for it any more, since all is to end."""
+        leave = bench.supervisor._ledger.leave
+
+        def leave_and_open() -> None:
+            leave()
+            self.closed = False
+
+        monkeypatch.setattr(bench.supervisor._ledger, "leave", leave_and_open)
+
     def execute(self, query: str, *values: object) -> sqlite3.Cursor:
         if self.closed and query == "BEGIN IMMEDIATE":
             raise self._error
@@ -298,14 +312,7 @@ def test_what_was_told_while_all_ends_and_the_file_is_blocked_is_found_on_disk(
 ) -> None:
     bench = make_bench("thread", file="queue.db")
     file = Blocked(bench, monkeypatch, "database is locked", sqlite3.SQLITE_BUSY)
-    ledger = bench.supervisor._ledger
-    leave = ledger.leave
-
-    def leave_and_open() -> None:
-        leave()
-        file.closed = False
-
-    monkeypatch.setattr(ledger, "leave", leave_and_open)
+    file.open_at_the_end(bench, monkeypatch)
     job = bench.submit("wait save")
     until(lambda: bench.jobs.get(job.id).progress)
     file.closed = True
@@ -316,6 +323,62 @@ def test_what_was_told_while_all_ends_and_the_file_is_blocked_is_found_on_disk(
     again = make_bench(start=False, file="queue.db").jobs.get(job.id)
     assert again.state is JobState.INTERRUPTED
     assert [picture.path.exists() for picture in again.pictures] == [True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by SIGKILL")
+def test_what_a_dead_worker_saved_is_found_though_all_ends_while_the_file_is_blocked(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(file="queue.db")
+    file = Blocked(bench, monkeypatch, "database is locked", sqlite3.SQLITE_BUSY)
+    file.open_at_the_end(bench, monkeypatch)
+    job = bench.submit("wait save:saved")
+    until(lambda: bench.jobs.get(job.id).progress)
+    file.closed = True
+    bench.supervisor.stop_job(job.id, JobState.INTERRUPTED)
+    until(lambda: "locked" in bench.jobs.worker.message)
+    bench.jobs.close()
+    again = make_bench(start=False, file="queue.db").jobs.get(job.id)
+    assert again.state is JobState.INTERRUPTED
+    assert [picture.path.exists() for picture in again.pictures] == [True]
+
+
+def test_a_start_that_ends_while_the_file_is_blocked_leaves_what_was_saved_to_the_next(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench("thread", start=False, file="queue.db")
+    job = bench.submit("save")
+    bench.store.start_next()
+    save_picture(
+        Image.new("RGB", (8, 8), "teal"),
+        kept_folder(job.request, job.settings, folders_of(bench.folder)),
+        seed=5,
+        infotext="picture 0",
+        day=date.today(),
+        mark=Mark(job_id=job.id, index=0, seed=5, infotext="picture 0", width=8, height=8),
+    )
+    file = Blocked(bench, monkeypatch, "database is locked", sqlite3.SQLITE_BUSY)
+    file.open_at_the_end(bench, monkeypatch)
+    file.closed = True
+    bench.jobs.start()
+    until(lambda: "locked" in bench.jobs.worker.message)
+    bench.jobs.close()
+    over = make_bench("thread", file="queue.db").done(job)
+    assert [picture.index for picture in over.pictures] == [0]
+    assert len(list(bench.folder.rglob("*.png"))) == 1
+
+
+def test_a_worker_that_is_through_is_free_though_its_pictures_cannot_be_looked_for(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*job: object) -> Iterable[Picture]:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(SavedPictures, "found", broken)
+    bench = make_bench("thread")
+    lacks_one, next_one = bench.submit("picture", n_iter=2), bench.submit("picture")
+    assert bench.done(lacks_one).state is JobState.DONE
+    assert bench.done(next_one).state is JobState.DONE
 
 
 def test_a_picture_whose_record_failed_is_recorded_when_its_worker_is_through(
