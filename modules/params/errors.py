@@ -15,21 +15,30 @@ class BadRequest(TagbrushError):
     """A request whose values cannot be used; names the parameter, the value and the limits."""
 
 
+LONGEST_NAME = 300
+"""Characters of an unknown name that are compared and shown; comparing takes memory and time for each."""
+
+LISTED = 30
+"""Names to choose from that are listed; of more than these the number."""
+
+
 class UnknownName(TagbrushError):
     """A name that nothing answers to; carries the nearest one that exists."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         self.what, self.name, self.known = what, name, tuple(known)
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
         folded = {known_name.casefold(): known_name for known_name in self.known}
-        near = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+        near = get_close_matches(shown.casefold(), folded, n=1, cutoff=0.5)
         self.nearest = folded[near[0]] if near else None
         if self.nearest:
             advice = f'Did you mean "{self.nearest}"?'
         elif self.known:
-            advice = f"Choose one of: {', '.join(self.known)}."
+            more = f", and {len(self.known) - LISTED} more" if len(self.known) > LISTED else ""
+            advice = f"Choose one of: {', '.join(self.known[:LISTED])}{more}."
         else:
             advice = "There is none to choose from yet."
-        super().__init__(f'{what} "{name}" is unknown. {advice}')
+        super().__init__(f'{what} "{shown}" is unknown. {advice}')
 
 
 class BadFile(TagbrushError):

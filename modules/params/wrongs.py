@@ -12,6 +12,9 @@ TOLD = 10
 SHOWN = 80
 """Characters of a value, and of its name, that are shown."""
 
+SAID = 300
+"""Characters of what is said of it: some of that repeats the value."""
+
 
 def in_words(problems: Sequence[Mapping[str, Any]], leave_out: Collection[str], whole: str = "request") -> str:
     """One line per wrong value: `Width is 0: Input should be greater than or equal to 64.`
@@ -27,7 +30,7 @@ def in_words(problems: Sequence[Mapping[str, Any]], leave_out: Collection[str], 
 
 def _line(problem: Mapping[str, Any], leave_out: Collection[str], whole: str) -> str:
     parts = [str(part)[:SHOWN] for part in problem["loc"] if part not in leave_out]
-    return f"{'.'.join(parts) or whole} is {shown(problem.get('input'))}: {problem['msg']}."
+    return f"{'.'.join(parts) or whole} is {shown(problem.get('input'))}: {_cut(problem['msg'], SAID)}."
 
 
 def shown(value: object) -> str:
@@ -38,4 +41,8 @@ def shown(value: object) -> str:
         brief = reprlib.Repr()
         brief.maxstring = brief.maxother = SHOWN
         text = brief.repr(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    return _cut(text, SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."

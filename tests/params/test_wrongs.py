@@ -48,3 +48,8 @@ def test_a_large_text_is_not_spelled_out_to_show_its_beginning() -> None:
 def test_a_large_value_is_shown_in_brief(large: object) -> None:
     assert len(shown(large)) <= SHOWN
     assert len(in_words([problem("x" * 10**7, value=large)], ())) < 300
+
+
+def test_what_is_said_of_a_wrong_value_is_cut_short_where_it_repeats_the_value() -> None:
+    told = in_words([{**problem("task"), "msg": f"Input tag '{'x' * 10**7}' is none"}], ())
+    assert len(told) < 400
