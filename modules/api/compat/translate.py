@@ -181,9 +181,14 @@ def _old_hires(payload: Quirks, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sent_pictures(payload: Quirks) -> list[str]:
-    """The pictures of the payload that are to be looked at, as they were sent."""
-    single = (getattr(payload, name, None) for name in ("mask", "firstpass_image"))
-    return [text for text in (*(getattr(payload, "init_images", None) or ()), *single) if text]
+    """The pictures of the payload that are to be looked at, as they were sent.
+
+    Fields of the other task may hold anything, and are none of them.
+    """
+    if isinstance(payload, InputQuirks):
+        return [text for text in (*(payload.init_images or ()), payload.mask) if text]
+    first = payload.firstpass_image if isinstance(payload, OutputQuirks) else None
+    return [first] if first else []
 
 
 def _inputs(payload: InputQuirks) -> list[str]:
