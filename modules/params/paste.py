@@ -16,7 +16,6 @@ from .requests import Img2ImgRequest, Txt2ImgRequest
 from .samplers import find_sampler, find_schedule
 from .script_groups import SD_UPSCALE
 from .settings import Settings
-from .upscalers import check_upscaler
 
 Found = TypeVar("Found")
 SAME_CHECKPOINT = "Use same checkpoint"
@@ -98,7 +97,7 @@ def request_from_info(
     return Pasted(
         fields={name: value for name, value in fields.items() if name not in given},
         settings=settings,
-        notices=tuple(f"{why} It is left as it was." if isinstance(why, UnknownName) else why for why in whys),
+        notices=tuple(f"{why} It is passed over." if isinstance(why, UnknownName) else why for why in whys),
         unknown=tuple(why for why in whys if isinstance(why, UnknownName)),
     )
 
@@ -145,7 +144,7 @@ def _typed(group: type[Group], values: Mapping[str, str], problems: list[Problem
         else:
             why = _limit(declared, value)
         if why:
-            problems.append(Problem(name, f"{declared.label}: {text[:80]!r} {why}; left as it was."))
+            problems.append(Problem(name, f"{declared.label}: {text[:80]!r} {why}; passed over."))
         else:
             found[name] = value
     return found
@@ -210,8 +209,6 @@ def _with_hires(fields: dict[str, Any], info: Infotext, problems: list[Problem])
     if hires.get("hr_checkpoint_name") == SAME_CHECKPOINT:
         hires["hr_checkpoint_name"] = ""
     _name_hires_sampler(hires, problems)
-    if _known("hr_upscaler", lambda: check_upscaler(hires["hr_upscaler"]) or True, problems) is None:
-        hires["hr_upscaler"] = _LATENT
     return hires
 
 

@@ -218,6 +218,23 @@ def test_an_upscaler_that_is_not_here_is_told_and_another_taken() -> None:
     assert found.fields["hr_upscaler"] == "Latent"
 
 
+@pytest.mark.parametrize(
+    ("written", "name", "value"),
+    [
+        ("Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: 4x-Zigzag", "hr_upscaler", "Latent"),
+        ("Denoising strength: 0.5, Hires upscale: 2, Hires sampler: Zigzag", "hr_sampler_name", ""),
+        ("Variation seed strength: 5", "subseed_strength", 0.0),
+        ("Clip skip: 99", "CLIP_stop_at_last_layers", 1),
+    ],
+)
+def test_of_what_cannot_be_used_nobody_is_told_that_its_control_stays_as_it_is(
+    written: str, name: str, value: Any
+) -> None:
+    found = paste(written)
+    assert (found.fields | found.settings)[name] == value  # what the control held before is gone
+    assert found.notices[0].endswith("passed over.")
+
+
 ODD_KEYS = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Clip skip", "Hires upscale", "Mask blur",
     "Hires resize", "Denoising strength", "Hires sampler", "First pass size", "Version", "RNG", "Hires schedule type",
