@@ -129,6 +129,10 @@ def _connected(name: str) -> sqlite3.Connection:
     try:
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
+        with closing(connection.execute("pragma quick_check(1)")) as cursor:
+            (verdict,) = cursor.fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
         with closing(connection.execute("pragma user_version")) as cursor:
             (layout,) = cursor.fetchone()
         if layout != LAYOUT:
