@@ -90,11 +90,9 @@ def _notes(contents: Mapping[Any, Any]) -> dict[str, str]:
 
 def _items(value: Any) -> list[tuple[Any, Any]]:
     """The items of a dict, or of a ParameterDict as older versions of PyTorch stored it."""
-    if isinstance(value, dict):
-        return list(value.items())
     if isinstance(value, Opaque) and isinstance(value.state, dict):
-        return _items(value.state.get("_parameters"))
-    return []
+        value = value.state.get("_parameters")
+    return list(value.items()) if isinstance(value, dict) else []
 
 
 def _common(metadata: Mapping[str, str]) -> dict[str, Any]:

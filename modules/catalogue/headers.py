@@ -87,7 +87,7 @@ class _Tensors(Mapping[str, TensorStub]):
             stub = TensorStub(str(entry["dtype"]), shape, Span(int(entry["data_offsets"][0])))
             if not all(0 <= length < MAX_LENGTH for length in stub.shape):
                 raise ValueError(name)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:  # the last of a length of 1e999
             raise _wrong(self._path, name) from error
         return stub
 

@@ -69,7 +69,7 @@ def _cover_images(text: str) -> list[str]:
     """The base64 texts of the JSON list that kohya's metadata editor writes."""
     try:
         images = json.loads(text) if text else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [image for image in images if isinstance(image, str)] if isinstance(images, list) else []
 

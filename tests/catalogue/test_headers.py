@@ -58,6 +58,7 @@ def test_a_file_with_something_behind_its_end_is_refused(tmp_path: Path) -> None
         {"dtype": "F16", "shape": [2], "data_offsets": [4, 0]},
         {"dtype": "F16", "shape": [-2], "data_offsets": [0, 4]},
         {"dtype": "F16", "shape": "no", "data_offsets": [0, 4]},
+        {"dtype": "F16", "shape": [float("inf")], "data_offsets": [0, 4]},
         {"dtype": "F16", "shape": [2], "data_offsets": ["a", "b"]},
         {"shape": [2], "data_offsets": [0, 4]},
         7,

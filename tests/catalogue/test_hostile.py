@@ -107,6 +107,11 @@ PICKLES: dict[str, bytes] = {
     "an end without a start": b"\x80\x02.",
     "half a surrogate pair": b"\x80\x02}X\x03\x00\x00\x00\xed\xa0\x80X\x03\x00\x00\x00\xed\xa0\x80s.",
     "a frozenset of itself": b"\x80\x04(\x91q\x00(h\x00\x91.",
+    "parameters that are their own": b"\x80\x02}"
+    + text("string_to_param")
+    + b"ctorch.nn.modules.container\nParameterDict\n)\x81q\x00}"
+    + text("_parameters")
+    + b"h\x00sbs.",
 }
 
 

@@ -41,7 +41,7 @@ def test_a_cover_inside_the_file_is_its_picture(metadata: dict[str, str], catalo
     assert catalogue.preview_bytes(entry) == (PNG, "image/png")
 
 
-@pytest.mark.parametrize("cover", ["", "{", "[5]", '["!"]', "null", '["PHN2Zz4="]'])
+@pytest.mark.parametrize("cover", ["", "{", "[5]", '["!"]', "null", '["PHN2Zz4="]', "[" * 100_000])
 def test_a_cover_that_is_no_picture_is_none(cover: str, catalogue: Catalogue, loras: Path) -> None:
     write_tensors(loras / "a.safetensors", LORA, {"ssmd_cover_images": cover})
     (entry,) = catalogue.entries("lora")
