@@ -18,6 +18,9 @@ from modules.params import BadFile
 
 Value = TypeVar("Value")
 
+LONGEST_SHOWN = 100
+"""Letters, or bits, of a value that makes no sense, in the sentence that says so."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -77,7 +80,7 @@ def _from_yaml(path: Path) -> dict[str, Any]:
         params = _at(yaml.safe_load(path.read_text(encoding="utf-8-sig")), "model", "params")
     except OSError as error:
         raise BadFile(path, f"cannot be read ({error.strerror or error}). Check its rights, or delete it.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a 30th of February
         raise BadFile(path, f"is not YAML ({str(error).partition(chr(10))[0]}). Mend or delete it.") from error
     # SDXL's configurations name other parts than those of SD 1 and SD 2
     unet = "network_config" if _at(params, "network_config") else "unet_config"
@@ -131,7 +134,13 @@ def checked(path: Path, key: str, got: Any, read: Callable[[Any], Value]) -> Val
     try:
         return read(got)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise BadFile(path, f"says {key} = {got!r}, which no model can mean.") from error
+        raise BadFile(path, f"says {key} = {_shown(got)}, which no model can mean.") from error
+
+
+def _shown(got: Any) -> str:
+    """A value in a few letters; of any but a short one its type, since lists in YAML can unfold until memory ends."""
+    is_short = isinstance(got, str | float) or (isinstance(got, int) and got.bit_length() < LONGEST_SHOWN)
+    return repr(got)[:LONGEST_SHOWN] if is_short else f"<{type(got).__name__}>"
 
 
 def count(got: Any) -> int:
@@ -152,7 +161,7 @@ def positive(got: Any) -> float:
 
 def prediction(got: Any) -> Prediction:
     """The prediction type under any of its names."""
-    found = named_prediction(str(got))
+    found = named_prediction(got) if isinstance(got, str) else None
     if found is None:
-        raise ValueError(got)
+        raise ValueError("no prediction type")
     return found

@@ -23,6 +23,9 @@ from modules.params import BadFile
 
 Named = TypeVar("Named")
 
+MOST_WRAPPINGS = 4
+"""State dicts around a state dict that are looked into; a pickle can hold one that is inside itself."""
+
 # What torch.load raises for bytes that torch.save did not write.
 _TORN = (
     RuntimeError,
@@ -106,8 +109,11 @@ def _view(mapped: MappedFile, data_start: int, stub: TensorStub) -> torch.Tensor
 
 def _named(path: Path, content: Any, kind: type[Named]) -> dict[str, Named]:
     """The tensors in the state dict of a training checkpoint, or in the content itself, without what is no tensor."""
-    while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for _ in range(MOST_WRAPPINGS):
+        inner = content.get("state_dict") if isinstance(content, Mapping) else None
+        if not isinstance(inner, Mapping):
+            break
+        content = inner
     if not isinstance(content, Mapping):
         what = type(content).__name__.removesuffix("Stub")
         raise BadFile(path, f"holds a {what} where weights by name were expected.")

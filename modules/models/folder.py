@@ -110,10 +110,10 @@ def _part(folder: Path, *stems: str) -> Part:
 def _sharded(index: Path, config: dict[str, Any]) -> Part:
     """A network whose weights are spread over several files, which its index names."""
     places = _config(index).get("weight_map")
-    names = set(places.values()) if isinstance(places, dict) else set()
+    names = list(places.values()) if isinstance(places, dict) else []
     if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
         raise BadFile(index, "names no files beside it. Download the folder again.")
-    shards = [read_weights(index.parent / name) for name in sorted(names)]
+    shards = [read_weights(index.parent / name) for name in sorted(set(names))]
     tensors = {name: tensor for shard in shards for name, tensor in shard.tensors.items()}
     return Part(index, config, tensors, mapped=tuple(file for shard in shards for file in shard.mapped))
 

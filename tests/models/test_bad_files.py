@@ -107,6 +107,19 @@ def test_a_pickle_of_something_else(tmp_path: Path) -> None:
         refused(path, word)
 
 
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_a_state_dict_inside_itself(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "bad.ckpt"
+    inside_itself: dict[str, object] = {}
+    inside_itself["state_dict"] = inside_itself
+    wrapped: dict[str, object] = {"weight": torch.zeros(1)}
+    for _ in range(20):
+        wrapped = {"state_dict": wrapped}
+    for content in (wrapped, inside_itself):  # in this order: whoever follows the first to its end never ends here
+        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
+        refused(path, "no weights by name")
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
@@ -197,7 +210,9 @@ def test_metadata_that_cannot_be_meant_is_named(good: Tensors, tmp_path: Path, k
     refused(save(tmp_path, good, **{key: value}), key)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "model: {params: {parameterization: x0}}", "\x00", "a: " + "[" * 5000])
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "model: {params: {parameterization: x0}}", "\x00", "a: " + "[" * 5000, "a: 2020-02-30"]
+)
 def test_a_yaml_that_says_nothing_sensible(good: Tensors, tmp_path: Path, text: str) -> None:
     path = save(tmp_path, good)
     path.with_suffix(".yaml").write_text(text, encoding="utf-8")
@@ -206,6 +221,20 @@ def test_a_yaml_that_says_nothing_sensible(good: Tensors, tmp_path: Path, text: 
         return
     with pytest.raises(BadFile, match=r"bad\.yaml"):
         load(path)
+
+
+LISTS_OF_LISTS = (
+    "a0: &a0 [" + "x, " * 10 + "]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 10}]\n" for n in range(1, 6))
+)
+
+
+@pytest.mark.parametrize("key", ["parameterization", "scale_factor"])
+def test_a_yaml_that_would_fill_the_memory_is_named_in_few_words(good: Tensors, tmp_path: Path, key: str) -> None:
+    path = save(tmp_path, good)
+    path.with_suffix(".yaml").write_text(f"{LISTS_OF_LISTS}model: {{params: {{{key}: *a5}}}}", encoding="utf-8")
+    with pytest.raises(BadFile, match=rf"bad\.yaml: says {key} = <list>,") as raised:
+        load(path)
+    assert len(str(raised.value)) < 300
 
 
 @pytest.mark.parametrize("word", ["x0", "sample", ""])
@@ -266,3 +295,14 @@ def test_a_folder_that_is_no_model(tmp_path: Path, index: str | None, words: lis
     with pytest.raises(BadFile) as raised:
         load(tmp_path)
     assert all(word in str(raised.value) for word in words)
+
+
+@pytest.mark.parametrize("names", [{}, [], {"a": 1}, {"a": ["x"]}, {"a": "../x"}], ids=str)
+def test_a_folder_whose_index_names_no_files(tmp_path: Path, names: object) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}', encoding="utf-8")
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet/config.json").write_text("{}", encoding="utf-8")
+    index = tmp_path / "unet/diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}), encoding="utf-8")
+    with pytest.raises(BadFile, match="names no files beside it"):
+        load(tmp_path)
