@@ -129,8 +129,10 @@ def load_hypernetwork(path: Path) -> Hypernetwork:
     if not widths:
         raise BadFile(path, "is no hypernetwork: it has no modules by width. Check what kind of file it is.")
     activation = _activation(path, content)
-    activate_output = bool(content.get("activate_output", True))
-    bends = {width: _pair(path, width, content[width], activation, activate_output) for width in widths}
+    activate_output = content.get("activate_output", True)
+    if isinstance(activate_output, torch.Tensor):
+        raise BadFile(path, "has weights where it says whether its output is activated. Download it again.")
+    bends = {width: _pair(path, width, content[width], activation, bool(activate_output)) for width in widths}
     steps = [step for pair in bends.values() for bend in pair for step in bend.steps]
     return Hypernetwork(
         path=path,
@@ -162,6 +164,8 @@ def _activation(path: Path, content: Mapping[Any, Any]) -> Activation | None:
     name = content.get("activation_func")
     if name is None or name == "linear":
         return None
+    if not isinstance(name, str):
+        raise BadFile(path, f"has a {type(name).__name__} for the name of its activation. Download it again.")
     if name not in ACTIVATIONS:
         raise BadFile(path, f'uses the activation "{name}"; known are: linear, {", ".join(sorted(ACTIVATIONS))}.')
     return ACTIVATIONS[name]().eval()

@@ -15,7 +15,10 @@ from modules.params import BadFile
 def read_image(path: Path) -> tuple[str, Any]:
     """(name, content) of the embedding in a picture, the content as a `.pt` embedding's. Raises BadFile."""
     content = read_picture_embedding(path)
-    return str(content.get("name") or ""), {name: _with_tensors(path, value) for name, value in content.items()}
+    try:
+        return str(content.get("name") or ""), {name: _with_tensors(path, value) for name, value in content.items()}
+    except RecursionError as error:
+        raise BadFile(path, "holds an embedding that is damaged. Download it again.") from error
 
 
 def _with_tensors(path: Path, value: Any) -> Any:

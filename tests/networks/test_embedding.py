@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 
 from modules.models import Model, load
@@ -151,6 +154,15 @@ def test_a_picture_without_an_embedding_is_refused(pixels: tuple[int, int, int],
     Image.new("RGB", (40, 30), pixels).save(path)
     with pytest.raises(BadFile, match="without an embedding"):
         load_embedding(path)
+
+
+def test_a_picture_with_texts_deep_inside_each_other_is_refused(tmp_path: Path) -> None:
+    depth = sys.getrecursionlimit() * 3 // 4  # JSON is read so deep, with one call for each
+    chunks = PngInfo()
+    chunks.add_text("sd-ti-embedding", b64encode(('{"a":' * depth + "1" + "}" * depth).encode()).decode())
+    Image.new("RGB", (4, 4)).save(tmp_path / "deep.png", pnginfo=chunks)
+    with pytest.raises(BadFile, match=r"deep\.png: "):
+        load_embedding(tmp_path / "deep.png")
 
 
 def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:

@@ -138,6 +138,9 @@ def test_a_lora_in_the_folder_of_hypernetworks_is_refused() -> None:
         ({64: (module(), {"linear.0.weight": torch.zeros(8, 64), "linear.0.bias": torch.zeros(8)})}, "into one of 8"),
         ({64: (module(), {})}, "into one of 64"),
         ({64: (module(), module()), "activation_func": "__class__"}, "uses the activation"),
+        ({64: (module(), module()), "activation_func": ["relu"]}, "has a list for the name of its activation"),
+        ({64: (module(), module()), "activation_func": torch.zeros(2)}, "has a Tensor for the name of its activation"),
+        ({64: (module(), module()), "activate_output": torch.zeros(2)}, "whether its output is activated"),
         ({64: (module(), module() | {"linear.2.bias": torch.full((64,), torch.nan)})}, "NaN"),
     ],
 )

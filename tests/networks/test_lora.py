@@ -210,11 +210,55 @@ def test_peft_metadata_gives_the_alpha_that_its_tensors_lack(model: Model, tmp_p
         ({"unet.lora_alpha": 8, "unet.alpha_pattern": {"attn1.to_q": 1}}, 0.5),
         ({"text_encoder.lora_alpha": 8}, 1.0),
         ({"unet.lora_alpha": "many"}, 1.0),
+        ({"unet.lora_alpha": 10**400}, 1.0),
         ([], 1.0),
     ):
         path = tmp_path / "with.safetensors"
         written(path, metadata={"lora_adapter_metadata": json.dumps(settings_)}, **{name: parts})
         assert distance(delta(path, model), gain * plain) < 1e-5
+
+
+def test_a_rank_stabilised_lora_without_ranks_is_refused(tmp_path: Path) -> None:
+    parts = {"lora_B.weight": torch.ones(()), "lora_A.weight": torch.ones(())}
+    settings_ = json.dumps({"unet.lora_alpha": 8, "unet.use_rslora": True})
+    path = tmp_path / "a.safetensors"
+    written(path, metadata={"lora_adapter_metadata": settings_}, **{TARGET.removesuffix(".weight"): parts})
+    with pytest.raises(BadFile, match="matrices and kernels are expected"):
+        load_lora(path)
+
+
+RANK = 9000
+KERNEL = torch.zeros(RANK, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"lora_up.weight": torch.zeros(32, RANK), "lora_mid.weight": KERNEL, "lora_down.weight": torch.zeros(1, 32)},
+        {
+            f"hada_{name}": tensor.clone()
+            for number in (1, 2)
+            for name, tensor in (
+                (f"t{number}", KERNEL),
+                (f"w{number}_a", torch.zeros(RANK, 32)),
+                (f"w{number}_b", torch.zeros(1, 32)),
+            )
+        },
+        {
+            "lokr_w1": torch.zeros(1, 1),
+            "lokr_t2": KERNEL,
+            "lokr_w2_a": torch.zeros(RANK, 32),
+            "lokr_w2_b": torch.zeros(1, 32),
+        },
+    ],
+    ids=["LoCon", "LoHa", "LoKr"],
+)
+def test_a_kernel_of_a_rank_beyond_measure_is_refused_when_it_is_read(
+    parts: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.safetensors", lora_unet_conv_in=parts)
+    with pytest.raises(BadFile, match=f"a rank of {RANK}"):
+        load_lora(path)
 
 
 def test_a_pytorch_file_holds_the_same_lora(model: Model, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ class TuckerChange:
             "lora_up, lora_down and lora_mid differ in rank",
             *(up, down, mid),
         )
+        check_rank(max(mid.shape[:2]))
         return cls(up, down, mid)
 
     @property
@@ -100,5 +101,4 @@ class TuckerChange:
 
 def tucker(core: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """(r, s, k, k), (r, O), (s, I) -> (O, I, k, k): the core seen through both matrices (Tucker 1966)."""
-    check_rank(max(core.shape[:2]))
     return torch.einsum("rskl,ro,si->oikl", core, rows, columns)

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import torch
 
-from modules.networks.lora.changes import Parts, check, flat, on
+from modules.networks.lora.changes import Parts, check, check_rank, flat, on
 from modules.networks.lora.linear import tucker
 
 
@@ -77,6 +77,7 @@ class TuckerHadamardChange:
                 "hada_t, hada_w_a and hada_w_b differ in rank",
                 *(core, a, b),
             )
+            check_rank(max(core.shape[:2]))
         check(_shape(first) == _shape(second), "the two products of a LoHa differ in size", *first, *second)
         return cls((first, second))
 

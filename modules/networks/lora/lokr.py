@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import torch
 
-from modules.networks.lora.changes import Misshapen, Parts, check, flat, on
+from modules.networks.lora.changes import Misshapen, Parts, check, check_rank, flat, on
 from modules.networks.lora.linear import tucker
 
 
@@ -40,6 +40,7 @@ class Factor:
             f"lokr_t{number} and its matrices differ in rank",
             *(core, a, b),
         )
+        check_rank(max(core.shape[:2]))
         return cls(None, a, b, core)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modules.networks.lora.changes import Parts
+from modules.networks.lora.changes import LARGEST, Parts
 from modules.networks.lora.names import layer_name
 
 KEY = "lora_adapter_metadata"
@@ -25,7 +25,7 @@ def with_alpha(name: str, parts: Parts, metadata: Mapping[str, str]) -> Parts:
     if alpha is None:
         return parts
     if settings.get("use_rslora"):
-        return {**parts, "scale": torch.tensor(alpha / math.sqrt(max(parts["down"].shape[0], 1)))}
+        return {**parts, "scale": torch.tensor(alpha / math.sqrt(max(parts["down"].shape[:1].numel(), 1)))}
     return {**parts, "alpha": torch.tensor(alpha)}
 
 
@@ -44,6 +44,6 @@ def _alpha(settings: Mapping[str, Any], name: str) -> float | None:
     pattern = settings.get("alpha_pattern")
     patterns = pattern.items() if isinstance(pattern, dict) else ()
     alpha = next((own for layer, own in patterns if name.endswith(f".{layer}")), settings.get("lora_alpha"))
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    if not isinstance(alpha, int | float) or not abs(alpha) <= LARGEST:
         return None
     return float(alpha)
