@@ -92,7 +92,12 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return answer(422, "BadRequest", in_words(error.errors(), PLACES, "the request"))
+    problems = error.errors()
+    for problem in problems:
+        if problem["type"] == "json_invalid":  # which pydantic would tell as a wrong value, its place as a name
+            reason = f"{problem['ctx']['error']} at character {problem['loc'][-1]}"
+            return answer(422, "BadRequest", f"The body is no valid JSON: {reason}. Correct it there.")
+    return answer(422, "BadRequest", in_words(problems, PLACES, "the request"))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -85,3 +86,12 @@ def test_what_fields_of_the_other_task_hold_is_no_fault_of_the_server(client: Te
     redrawn = client.post("/sdapi/v1/img2img", json={"init_images": [ENCODED], "firstpass_image": wrong, **small})
     assert (drawn.status_code, redrawn.status_code) == (200, 200)
     assert json.loads(drawn.json()["info"])["ignored"] == ["init_images", "mask"]
+
+
+@pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/sdapi/v1/options", "/tagbrush/v1/jobs"])
+def test_a_body_that_is_no_json_is_told_as_such_with_the_place(client: TestClient, path: str) -> None:
+    answer = client.post(path, content=b'{"steps": 3,}', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (422, "BadRequest")
+    assert re.fullmatch(
+        r"The body is no valid JSON: .+ at character 1[12]\. Correct it there\.", answer.json()["detail"]
+    )
