@@ -37,7 +37,7 @@ def read_folder(path: Path) -> Checkpoint:
         known = "Tagbrush loads folders of Stable Diffusion 1, 2 and XL"
         raise BadFile(path, f"is a diffusers folder of {pipeline}. {known}; choose another one.")
     unet = _part(path / "unet", "diffusion_pytorch_model")
-    vae = _part(path / "vae", "diffusion_pytorch_model") if _has(path, index, "vae") else None
+    vae = _vae(_part(path / "vae", "diffusion_pytorch_model")) if _has(path, index, "vae") else None
     first, second = (_text_encoder(path, index, name) for name in ("text_encoder", "text_encoder_2"))
     variant = _variant(path, unet.config)
     facts = _facts(path, _family(path, unet.config, first, second), vae.config if vae else {})
@@ -48,7 +48,7 @@ def read_folder(path: Path) -> Checkpoint:
         unet=unet,
         text_encoder=_clip(first, path) if first else None,
         text_encoder_2=_clip(second, path) if second else None,
-        vae=replace(vae, tensors=diffusers_vae_tensors(vae.tensors)) if vae else None,
+        vae=vae,
         alphas_cumprod=noise_schedule(facts),
     )
 
@@ -85,10 +85,30 @@ def _clip(part: Part, folder: Path) -> Part:
     heads = part.config.get("num_attention_heads")
     clip_heads = None if heads is None else checked(folder, "num_attention_heads", heads, count)
     config = clip_config(layout, Facts(clip_heads=clip_heads))
-    config |= {key: part.config[key] for key in ("hidden_act", "layer_norm_eps") if key in part.config}
+    readers: dict[str, Callable[[Any], Any]] = {"hidden_act": _name, "layer_norm_eps": positive}
+    told = {key: read for key, read in readers.items() if part.config.get(key) is not None}
+    config |= {key: checked(_said_in(part), key, part.config[key], read) for key, read in told.items()}
     if "text_projection.weight" in tensors:
         config["projection_dim"] = layout.shape("text_projection.weight", 2)[0]
     return replace(part, config=config, tensors=tensors, places=clip_places)
+
+
+def _said_in(part: Part) -> Path:
+    return part.path.with_name("config.json")
+
+
+def _name(got: Any) -> str:
+    if not isinstance(got, str):
+        raise TypeError("no name")
+    return got
+
+
+def _vae(part: Part) -> Part:
+    """The VAE. Raises BadFile where its lists differ in their number of levels, which diffusers would not notice."""
+    lists = [part.config.get(key) for key in ("down_block_types", "up_block_types", "block_out_channels")]
+    if len({len(levels) if isinstance(levels, list) else 0 for levels in lists}) > 1:
+        raise BadFile(_said_in(part), "has lists of the VAE's levels that differ in length. Download it again.")
+    return replace(part, tensors=diffusers_vae_tensors(part.tensors))
 
 
 def _part(folder: Path, *stems: str) -> Part:

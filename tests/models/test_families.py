@@ -268,6 +268,30 @@ def test_a_folder_without_its_vae_or_text_encoder_says_so(tmp_path: Path) -> Non
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("text_encoder", "hidden_act", ["gelu"]),
+        ("text_encoder", "hidden_act", "no such thing"),
+        ("text_encoder_2", "layer_norm_eps", "small"),
+        ("text_encoder_2", "layer_norm_eps", [1e-5]),
+        ("vae", "down_block_types", None),
+        ("vae", "up_block_types", ["UpDecoderBlock2D"]),
+    ],
+)
+def test_a_folder_whose_configuration_makes_no_sense_says_so(
+    part: str, key: str, value: object, tmp_path: Path
+) -> None:
+    structure = FAMILIES["sdxl"]
+    path = tmp_path / "model"
+    small.write_folder(path, structure, small.make_networks(structure))
+    file = path / part / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | {key: value}
+    file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}), encoding="utf-8")
+    with pytest.raises(BadFile):
+        load(path)
+
+
 def test_a_folder_says_that_its_schedule_ends_without_signal(tmp_path: Path) -> None:
     structure = FAMILIES["sdxl_v"]
     small.write_folder(tmp_path / "model", structure, small.make_networks(structure))
