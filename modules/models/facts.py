@@ -146,7 +146,7 @@ def _shown(got: Any) -> str:
 def count(got: Any) -> int:
     """A number of heads or groups."""
     number = int(got)
-    if not 1 <= number <= 4096:
+    if isinstance(got, bool) or not 1 <= number <= 4096:
         raise ValueError(number)
     return number
 

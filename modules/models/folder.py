@@ -113,6 +113,8 @@ def _vae(part: Part) -> Part:
 
 def _part(folder: Path, *stems: str) -> Part:
     config = _config(folder / "config.json")
+    if config.get("norm_num_groups") is not None:
+        checked(folder / "config.json", "norm_num_groups", config["norm_num_groups"], count)
     for form in _FORMS:
         for stem in stems:
             file = folder / f"{stem}{form}"

@@ -275,6 +275,8 @@ def test_a_folder_without_its_vae_or_text_encoder_says_so(tmp_path: Path) -> Non
         ("text_encoder", "hidden_act", "no such thing"),
         ("text_encoder_2", "layer_norm_eps", "small"),
         ("text_encoder_2", "layer_norm_eps", [1e-5]),
+        ("unet", "norm_num_groups", -1),
+        ("vae", "norm_num_groups", True),
         ("vae", "down_block_types", None),
         ("vae", "up_block_types", ["UpDecoderBlock2D"]),
     ],
