@@ -393,8 +393,25 @@ def test_what_of_an_infotext_could_not_be_used_is_told() -> None:  # A007
 
 
 def test_a_schedule_inside_an_infotexts_sampler_stays_where_the_sampler_is_given() -> None:  # U009
-    request = translated(infotext="a\nSteps: 7, Sampler: DPM++ 2M Karras, Seed: 5", sampler_name="LCM").request
-    assert (request.sampler_name, request.scheduler) == ("LCM", "Karras")
+    text = "a\nSteps: 7, Sampler: DPM++ 2M Karras, Seed: 5"
+    for sampler in ("LCM", "LCM Exponential"):
+        request = translated(infotext=text, sampler_name=sampler).request
+        assert (request.sampler_name, request.scheduler) == ("LCM", "Karras")
+
+
+@pytest.mark.parametrize("field", ["sampler_name", "sampler_index"])
+@pytest.mark.parametrize(
+    ("more", "schedule"),
+    [
+        ({}, "Karras"),
+        ({"scheduler": ""}, "Karras"),
+        ({"scheduler": "Exponential"}, "Exponential"),
+        ({"scheduler": "Automatic"}, "Automatic"),
+    ],
+)
+def test_a_schedule_goes_before_the_one_inside_a_sampler(field: str, more: dict[str, Any], schedule: str) -> None:
+    request = translated(**{field: "LMS Karras"}, **more).request  # U009, A006
+    assert (request.sampler_name, request.scheduler) in {("LMS", schedule), (f"LMS {schedule}", "Automatic")}
 
 
 @pytest.mark.parametrize(

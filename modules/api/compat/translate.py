@@ -15,6 +15,7 @@ from modules.params import (
     Pasted,
     Txt2ImgRequest,
     check_inputs,
+    find_sampler,
     make_request,
     old_first_pass,
     request_from_infotext,
@@ -145,9 +146,15 @@ def _pasted(
 
 
 def _sampler(given: Mapping[str, Any], elsewhere: Mapping[str, Any]) -> str:
-    """The sampler that the payload names, else a script or a text of it, else the one under its old name."""
-    names = (given.get("sampler_name"), elsewhere.get("sampler_name"), given.get("sampler_index"))
-    return next((name for name in names if name), OLD_DEFAULTS["sampler_name"])
+    """The sampler that the payload names, else a script or a text of it, else the one under its old name.
+
+    A schedule named for itself goes before the one that is part of the payload's name, as in A1111 ("LMS Karras").
+    Raises UnknownName.
+    """
+    own = (given.get("sampler_name"), given.get("sampler_index"))
+    name = own[0] or elsewhere.get("sampler_name") or own[1] or OLD_DEFAULTS["sampler_name"]
+    has_schedule = given.get("scheduler") or elsewhere.get("scheduler")
+    return find_sampler(name)[0].name if has_schedule and name in own else name
 
 
 def _overruled(payload: Quirks) -> list[str]:
