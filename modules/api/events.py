@@ -128,14 +128,16 @@ async def _stream(services: Services, after: int | None, job_id: str | None) -> 
 
     The newest event's id is read before that state, so nothing falls between the two. A reconnecting listener gets
     the state without an id: what it missed is still to come, and must be asked for again if the connection breaks
-    in between. One that missed what is forgotten by now begins anew.
+    in between. One that missed what is forgotten by now begins anew; where it happens to one that is connected, because
+    it took nothing for so long, the stream ends, and it comes back. The end of a job tells of all its pictures anyway.
     """
     jobs = services.jobs
     newest = jobs.last_event
     if after is not None and not await asyncio.to_thread(jobs.remembers, after):
         after = None
     is_new = after is None
-    with jobs.listen(newest if is_new else after, job_id) as listener:
+    told = newest if after is None else after
+    with jobs.listen(told, job_id) as listener:
         if job_id is None:
             snapshot = await asyncio.to_thread(jobs.snapshot)
             yield _framed(replace(snapshot, id=newest if is_new else None))
@@ -148,6 +150,10 @@ async def _stream(services: Services, after: int | None, job_id: str | None) -> 
             if job.state.is_final:
                 return
         async for heard in _heard(listener, services.closing, SILENCE):
+            numbers = [event.id for event in heard if event.id is not None]
+            if job_id is None and numbers and numbers[0] > told + 1:
+                return
+            told = max(numbers, default=told)
             yield b"".join(map(_framed, heard)) or KEEP_ALIVE
             if job_id is not None and any(map(_is_end, heard)):
                 return

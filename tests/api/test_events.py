@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
 
 from modules.api import Services
+from modules.api.events import _stream
 from modules.app.server import Server
 from modules.jobs import Event, Jobs
 
@@ -170,6 +173,33 @@ def test_who_comes_back_from_before_what_is_remembered_begins_anew(
         snapshot, *missed = (next(events) for _ in range(4))
     assert snapshot.id is None
     assert [event.id for event in missed] == [newest - 2, newest - 1, newest]
+
+
+@pytest.mark.parametrize(("kept", "kinds"), [(4, ["snapshot", "job", "job", "picture", "job"]), (3, ["snapshot"])])
+def test_the_stream_ends_for_who_took_nothing_until_what_comes_next_was_forgotten(
+    http: httpx.Client, services: Services, monkeypatch: pytest.MonkeyPatch, kept: int, kinds: list[str]
+) -> None:
+    monkeypatch.setattr("modules.jobs.store.KEPT_EVENTS", kept)
+    monkeypatch.setattr(services.jobs._bus, "_recent", deque(maxlen=1))
+
+    def make_one() -> None:
+        services.jobs.wait(submit(http), 60)
+        while services.jobs._store.prune(unused_inputs_before=0):
+            pass
+
+    async def told() -> bytes:
+        services_here = replace(services, closing=asyncio.Event())
+        async with aclosing(_stream(services_here, None, None)) as stream, asyncio.timeout(60):
+            frames = await anext(stream)
+            await asyncio.to_thread(make_one)
+            async for frame in stream:
+                frames += frame
+                if b'"done"' in frame:
+                    break
+        return frames
+
+    heard = [event.kind for event in _heard(iter(asyncio.run(told()).decode().splitlines()))]
+    assert [kind for kind in heard if kind in ("snapshot", "job", "picture")] == kinds
 
 
 def test_a_change_of_the_catalogue_is_told(http: httpx.Client, services: Services) -> None:
