@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 from PIL import Image
@@ -32,6 +34,8 @@ from modules.params.foreign import read_text
 from modules.prompt import merge_styles, unstyled_fields
 
 LONGEST_TEXT = 1_000_000  # bytes
+LOOKED_AT_A_TIME = 2
+"""Pictures that are looked at at the same time: one of 64 megapixels takes 256 MB meanwhile."""
 _PICTURE_URL = re.compile(r"/jobs/([\w-]+)/pictures/(\d+)$")
 
 
@@ -57,6 +61,8 @@ class Handlers:
     jobs: Jobs
     catalogue: Catalogue
     style_files: StyleFiles
+    turns: BoundedSemaphore = field(default_factory=partial(BoundedSemaphore, LOOKED_AT_A_TIME))
+    """Whose turn it is to have a picture looked at."""
 
     def submit(
         self, task: str, fields: Mapping[str, Any], settings: Mapping[str, Any], inputs: Mapping[str, Any]
@@ -94,7 +100,8 @@ class Handlers:
         if not path:
             return None
         data = Path(path).read_bytes()
-        whole_picture(data)
+        with self.turns:
+            whole_picture(data)
         return self.jobs.add_input(data)
 
     def _changed(self, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import BoundedSemaphore, Event, Semaphore
 from typing import Any
 
 import gradio as gr
@@ -20,7 +22,7 @@ from modules.images import MAX_BYTES
 from modules.jobs import EventBus, Jobs, JobStore, Supervisor
 from modules.params import DEFAULT_CFG, Frozen, Img2ImgRequest, Request, Settings, Txt2ImgRequest, parameters
 from modules.ui.controls import control, element_id
-from modules.ui.handlers import Handlers, Native
+from modules.ui.handlers import LOOKED_AT_A_TIME, Handlers, Native
 from modules.ui.page import build, mount
 
 SMALL = Entry(
@@ -102,6 +104,35 @@ def test_generate_submits_what_the_controls_say(handlers: Handlers, jobs: FakeJo
     assert jobs.submitted == [
         Txt2ImgRequest(prompt="a cat", steps=7, override_settings={"CLIP_stop_at_last_layers": 2})
     ]
+
+
+def test_pictures_are_looked_at_two_at_a_time(
+    handlers: Handlers, jobs: FakeJobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked, inside, may_go_on = tmp_path / "a.png", Semaphore(0), Semaphore(0), Event()
+    path.write_bytes(b"a picture")
+
+    class Turns(BoundedSemaphore):
+        def __enter__(self) -> bool:
+            asked.release()
+            return super().__enter__()
+
+    def look(data: bytes) -> None:
+        inside.release()
+        assert may_go_on.wait(60)
+
+    monkeypatch.setattr("modules.ui.handlers.whole_picture", look)
+    handlers = replace(handlers, turns=Turns(LOOKED_AT_A_TIME))
+    with ThreadPoolExecutor(3) as pool:
+        said = [pool.submit(handlers.submit, "img2img", {}, {}, {"picture": str(path)}) for _ in range(3)]
+        try:
+            assert all(asked.acquire(timeout=60) for _ in range(3))
+            assert all(inside.acquire(timeout=60) for _ in range(LOOKED_AT_A_TIME))
+            assert not inside.acquire(blocking=False)
+        finally:
+            may_go_on.set()
+    assert [each.result() for each in said] == ["", "", ""]
+    assert len(jobs.submitted) == 3
 
 
 def test_settings_as_they_are_make_no_override(handlers: Handlers, jobs: FakeJobs) -> None:
