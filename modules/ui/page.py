@@ -120,8 +120,8 @@ def _task_tab(form: Form, handlers: Handlers, checkpoint: gr.Dropdown, message: 
         with gr.Column(elem_classes="tb-run"):
             generate = gr.Button("Generate", variant="primary", elem_id=f"{task}_generate", elem_classes="tb-generate")
             with gr.Row():
-                for name in ("Interrupt", "Skip"):
-                    gr.Button(name, elem_id=f"{task}_{name.lower()}", elem_classes="tb-tool", interactive=True)
+                for name in ("Interrupt", "Skip"):  # our script enables them while there is something to stop
+                    gr.Button(name, elem_id=f"{task}_{name.lower()}", elem_classes="tb-tool", interactive=False)
             with gr.Row():
                 paste = gr.Button("Paste", elem_id=f"{task}_paste", elem_classes="tb-tool")
                 clear = gr.Button("Clear", elem_id=f"{task}_clear_prompt", elem_classes="tb-tool")
@@ -143,6 +143,8 @@ def _task_tab(form: Form, handlers: Handlers, checkpoint: gr.Dropdown, message: 
     def merge(names: list[str], prompt: str, negative_prompt: str) -> tuple[Any, ...]:
         return [], *handlers.with_styles(names, prompt, negative_prompt)
 
+    for words in (*prompts, styles):  # whoever changes them: a person, a pasted text, a picture sent over
+        words.change(None, js=f"() => window.tagbrush?.changed('{task}')", **HIDDEN)
     apply.click(merge, [styles, *prompts], [styles, *prompts], **HIDDEN)
     styles.focus(lambda: gr.Dropdown(choices=handlers.styles()), None, [styles], **HIDDEN)
     before = with_painting(form) if task == "img2img" else None

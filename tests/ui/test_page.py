@@ -210,11 +210,17 @@ def test_the_page_starts_with_the_checkpoints_own_size_and_guidance(page: Page) 
 
 
 def test_a_picture_can_be_sent_to_img2img_and_made_into_another(page: Page) -> None:
-    generate(page, "a red apple on a blue background")
+    prompt = "a red apple on a blue background <lora:ink (soft):1>"
+    generate(page, prompt)
     expect(page.locator(STATUS)).to_have_text(DONE, timeout=A_JOB)
     page.click("#txt2img_send_to_img2img")
     expect(page.locator("#img2img_image img")).to_be_visible()
-    expect(page.locator("#img2img_prompt textarea")).to_have_value("a red apple on a blue background")
+    expect(page.locator("#img2img_prompt textarea")).to_have_value(prompt)
+    expect(page.locator("#img2img_token_counter")).to_have_text("7/75")
+    expect(page.locator("#img2img_interrupt")).to_be_disabled()
+    expect(page.locator("#img2img_skip")).to_be_disabled()
+    page.locator("#img2img_extra_tabs").get_by_role("tab", name="Lora", exact=True).click()
+    expect(page.locator('tb-cards[task="img2img"][kind="lora"] .is-chosen')).to_have_count(1)
     press_generate(page, "img2img")
     expect(page.locator("#img2img_progress_text")).to_have_text(DONE, timeout=A_JOB)
 

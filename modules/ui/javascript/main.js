@@ -10,13 +10,14 @@ import { on } from "./events.js";
 import { useSeed } from "./handover.js";
 import { withPainting } from "./inpaint.js";
 import { follow, shownJob } from "./jobs.js";
-import { watchPrompts } from "./prompts.js";
+import { changed, watchPrompts } from "./prompts.js";
 import { watchKeys } from "./shortcuts.js";
 import { toast } from "./toasts.js";
 
 // What gradio's buttons call.
 Object.assign(window, {
   tagbrush: {
+    changed,
     withPainting,
     say: (/** @type {string} */ text) => toast(text, "error"),
     reuseSeed: (/** @type {string} */ task) => {

@@ -3,6 +3,7 @@
 /** @typedef {"prompt" | "negative"} Box */
 
 const BOXES = { prompt: "prompt", negative: "neg_prompt" };
+const CHANGED = "tb-changed";
 /** @type {Map<string, Box>} */
 const lastFocused = new Map();
 
@@ -29,6 +30,12 @@ export function write(task, box, text) {
 /** Call `listener` with a task's name whenever one of its prompts changed. @param {(task: string) => void} listener @param {AbortSignal} [signal] */
 export function onEdit(listener, signal) {
   document.addEventListener("input", (event) => withBox(event.target, (task) => listener(task)), { signal });
+  document.addEventListener(CHANGED, (event) => event instanceof CustomEvent && listener(event.detail), { signal });
+}
+
+/** Tell of a change that nobody typed: gradio puts values into the boxes without an event. @param {string} task */
+export function changed(task) {
+  requestAnimationFrame(() => document.dispatchEvent(new CustomEvent(CHANGED, { detail: task })));
 }
 
 /** Remember which box has the focus, and keep the texts when the page is left, for `restore` or gradio to give back. */
