@@ -12,11 +12,11 @@ from modules.catalogue import Entry
 from modules.params import Infotext, SamplerInfo, find_sampler, find_schedule, format_infotext, listed_name
 from modules.sampling import SamplerOptions
 
+from .choices import AUTOMATIC
 from .plans import Batch, Plan, Stage
 
 PROGRAM = f"Tagbrush {__version__}"
 REFINER = "refiner"
-AUTOMATIC = "Automatic"
 Fields = Mapping[str, object]
 """A1111's keys and what they say; None and False are left out."""
 
