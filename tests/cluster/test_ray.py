@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +20,10 @@ from modules.cluster.slots import NoCluster, NodeOffer, Slot
 from modules.cluster.spawns import ask
 from modules.engine.config import EngineConfig, worker_command
 from modules.engine.saved import SavedPictures
-from modules.jobs import Event, EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
+from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
 from modules.jobs.worker import Spawn
 from modules.params import Txt2ImgRequest
+from tests.killing import kill_at_the_first_picture
 
 from .conftest import GOLDEN, ROOT
 
@@ -179,18 +179,6 @@ def engines(caches: tuple[Path, Path]) -> list[psutil.Process]:
         if "modules.engine" in command and str(caches[0].parent) in command:
             found.append(process)
     return found
-
-
-def kill_at_the_first_picture(supervisor: Supervisor, pid: int) -> None:
-    """Have a process killed as soon as the supervisor knows of a picture, before it hears what came after that."""
-
-    def announce(event: Event) -> None:
-        supervisor.bus.publish(event)
-        if event.kind == "picture":
-            supervisor.store.announce = supervisor.bus.publish
-            os.kill(pid, signal.SIGKILL)
-
-    supervisor.store.announce = announce
 
 
 def victim(who: str, supervisor: Supervisor, caches: tuple[Path, Path]) -> int:

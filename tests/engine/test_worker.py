@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,8 +13,9 @@ from PIL import Image
 
 from modules.catalogue import Folders
 from modules.engine.config import EngineConfig, worker_command
-from modules.jobs import Event, EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
+from modules.jobs import EventBus, Job, Jobs, JobState, JobStore, Supervisor, WorkerProcess
 from modules.params import Img2ImgRequest, Txt2ImgRequest
+from tests.killing import kill_at_the_first_picture
 
 from .conftest import ROOT
 
@@ -39,18 +38,6 @@ def asked(jobs: Jobs, script: str) -> Txt2ImgRequest | Img2ImgRequest:
     started = {"init_images": (jobs.add_input(buffer.getvalue()),), "denoising_strength": 0.4}
     upscale = {"script": script, "sd_upscale_scale": 1.25, "sd_upscale_overlap": 16}
     return Img2ImgRequest.model_validate({"steps": 15, "n_iter": 3, **TINY, **started, **upscale})
-
-
-def kill_at_the_first_picture(supervisor: Supervisor, pid: int) -> None:
-    """Have a process killed as soon as the supervisor knows of a picture, before it hears what came after that."""
-
-    def announce(event: Event) -> None:
-        supervisor.bus.publish(event)
-        if event.kind == "picture":
-            supervisor.store.announce = supervisor.bus.publish
-            os.kill(pid, signal.SIGKILL)
-
-    supervisor.store.announce = announce
 
 
 def done(jobs: Jobs, job: Job) -> Job:
